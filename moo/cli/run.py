@@ -1,0 +1,85 @@
+"""`moo run`: run or resume a sweep and write its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from objectives import Task
+
+__all__ = ["run", "sweep"]
+
+
+def run(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="file.py:name or package.module:name")],
+    trials: Annotated[int, typer.Option(help="Finished trials the study has at the end.")],
+    maximize: Annotated[list[str] | None, typer.Option(help="A metric to maximise; may repeat.")] = None,
+    minimize: Annotated[list[str] | None, typer.Option(help="A metric to minimise; may repeat.")] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A bound such as 'latency_p95 <= 5 ms' or 'accuracy >= baseline - 1%'; may repeat."
+        ),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Begin no trial after this many seconds.")] = None,
+    sampler: Annotated[
+        str, typer.Option(help="How configurations are proposed: tpe, nsga2, random, ...")
+    ] = "tpe",
+    seed: Annotated[int | None, typer.Option(help="Makes proposals and training repeatable.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Database URL; by default an SQLite file in the output folder.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="The study's name; by default the task's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for artefacts and the report; by default moo-runs/STUDY.")
+    ] = None,
+) -> int:
+    """Run a sweep, or resume it with the same command, and write its report."""
+    from moo.cli._tasks import load_task
+
+    return sweep(
+        load_task(task),
+        maximize=maximize or [],
+        minimize=minimize or [],
+        constraints=constraint or [],
+        n_trials=trials,
+        timeout_s=timeout,
+        sampler=sampler,
+        seed=seed,
+        storage=storage,
+        study_name=study,
+        folder=out,
+    )
+
+
+def sweep(task: Task, **arguments: Any) -> int:
+    """Run a sweep with progress, print its front, write its report; return the exit status.
+
+    Args:
+        task: What to search.
+        **arguments: As `moo.optimize` takes them.
+    """
+    import optuna
+
+    import reports
+    from moo.cli._interrupt import Interrupt
+    from moo.cli._progress import ProgressDisplay
+    from moo.cli._summary import output_console, print_summary
+    from moo.study import optimize
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    console = output_console()
+    with Interrupt() as interrupt, ProgressDisplay(output_console(stderr=True)) as display:
+        study = optimize(task, observer=display, should_stop=lambda: interrupt.requested, **arguments)
+    results = study.results()
+    print_summary(console, results)
+    page = reports.write(results, study.folder)
+    console.print(f"Report: {page}", soft_wrap=True)
+    n_trials = arguments["n_trials"]
+    if interrupt.requested and len(results.trials) < n_trials:
+        console.print(f"Stopped at {len(results.trials)} of {n_trials} trials: the same command goes on.")
+        return 130
+    return 0

@@ -1,0 +1,113 @@
+"""The errors this project raises, as one tree.
+
+::
+
+    MooError
+    ├── InputError               the person's input is wrong: exit status 2, nothing written
+    │   ├── ProblemError         a metric, objective, constraint, unit or number
+    │   ├── TaskLoadError        a task that cannot be imported or is no task
+    │   ├── StorageError         a storage that cannot be opened
+    │   └── StudyMismatchError   a study begun with another problem or task
+    ├── TrialError               one trial failed: stored with its reason, the sweep goes on
+    │   ├── FitError             the task's own code raised
+    │   ├── ExportError          no artefact, or one that computes something else
+    │   ├── MeasureError         the artefact could not be measured
+    │   └── ScoreError           no usable score: NaN, wrong shape, undeclared metric
+    └── SweepError               the sweep as a whole failed: exit status 1
+
+`profilers` can be used without this package and has a tree of its own; what it raises is
+wrapped where a trial is evaluated.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ExportError",
+    "FitError",
+    "InputError",
+    "MeasureError",
+    "MooError",
+    "ProblemError",
+    "ScoreError",
+    "StorageError",
+    "StudyMismatchError",
+    "SweepError",
+    "TaskLoadError",
+    "TrialError",
+    "did_you_mean",
+]
+
+
+class MooError(Exception):
+    """The base of every error this project raises on purpose."""
+
+
+class InputError(MooError):
+    """Wrong input. The message is one line: argument, expected, got, what to do."""
+
+
+class ProblemError(InputError):
+    """A metric, objective, constraint, unit or number that makes no problem."""
+
+
+class TaskLoadError(InputError):
+    """A task that cannot be imported, or that is not a task."""
+
+
+class StorageError(InputError):
+    """A storage that cannot be opened."""
+
+
+class StudyMismatchError(InputError):
+    """A study that was begun with other objectives, constraints or another task."""
+
+
+class TrialError(MooError):
+    """One trial failed. The class names the stage, the message the reason, in one line."""
+
+    stage = "trial"
+
+
+class FitError(TrialError):
+    """The task's own code (data, build, fit, score) raised."""
+
+    stage = "task"
+
+
+class ExportError(TrialError):
+    """No artefact could be made, or it computes something else than the framework."""
+
+    stage = "export"
+
+
+class MeasureError(TrialError):
+    """The artefact could not be run or measured in its runtime."""
+
+    stage = "measure"
+
+
+class ScoreError(TrialError):
+    """The quality of the artefact could not be scored."""
+
+    stage = "score"
+
+
+class SweepError(MooError):
+    """The sweep as a whole failed, such as when every trial did."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint naming the known words nearest to `word`, or all of them.
+
+    >>> did_you_mean("latency", ["latency_p50", "accuracy"])
+    'did you mean latency_p50?'
+    >>> did_you_mean("xyz", ["b", "a"])
+    'known: a, b'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    near = near or [name for name in names if word and (word in name or name in word)][:3]
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

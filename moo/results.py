@@ -1,0 +1,195 @@
+"""The frozen table of finished trials that every reader gets, whatever stored them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moo.evaluation import Estimate, Evaluation
+from moo.metrics import Metric, known_metrics
+from moo.pareto import nondominated
+from moo.problem import Problem, is_feasible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FinishedTrial", "Results"]
+
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedTrial:
+    """One finished trial.
+
+    Args:
+        number: The trial's number in its study, from 0.
+        state: `complete`, `pruned` or `failed`.
+        params: The configuration: parameter values by name; conditional ones may be absent.
+        evaluation: Its metric values, or None where it never got that far.
+        violations: Unit-free violation by constraint text; zero or less holds; a constraint that
+            was never set is absent.
+        stage: The stage that failed, or None.
+        reason: Why it failed or was pruned, in one line, or None.
+        is_baseline: Whether this is the configuration that gains are stated against.
+        duration_s: Wall time in seconds, or None where it is not known.
+    """
+
+    number: int
+    state: State
+    params: Mapping[str, Any]
+    evaluation: Evaluation | None = None
+    violations: Mapping[str, float] = field(default_factory=dict)
+    stage: str | None = None
+    reason: str | None = None
+    is_baseline: bool = False
+    duration_s: float | None = None
+
+    def estimate(self, metric: str) -> Estimate:
+        """Return a metric's estimate; one without a value where there is none."""
+        known = {} if self.evaluation is None else self.evaluation.metrics
+        return known.get(metric, Estimate(None, reason="not measured"))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The finished trials of a study, and the problem they answer.
+
+    Args:
+        study_name: The study's name.
+        problem: Objectives and constraints.
+        trials: Finished trials by number, ascending.
+        bounds: Each constraint's bound in SI units, or None where a relative bound's baseline is
+            not known yet.
+        task: What was searched, in words, or None.
+        environment: The machine the measurements come from, as `profilers.environment` gives it,
+            or None.
+        protocol: How it was measured, as plain JSON, or None.
+        extra_metrics: The task's own metrics by name.
+    """
+
+    study_name: str
+    problem: Problem
+    trials: tuple[FinishedTrial, ...]
+    bounds: tuple[float | None, ...] = ()
+    task: str | None = None
+    environment: Mapping[str, Any] | None = None
+    protocol: Mapping[str, Any] | None = None
+    extra_metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+    @cached_property
+    def complete(self) -> tuple[FinishedTrial, ...]:
+        """The trials that have a value for each objective."""
+        return tuple(trial for trial in self.trials if trial.state == "complete")
+
+    @cached_property
+    def failed(self) -> tuple[FinishedTrial, ...]:
+        """The trials that failed."""
+        return tuple(trial for trial in self.trials if trial.state == "failed")
+
+    @cached_property
+    def baseline(self) -> FinishedTrial | None:
+        """The complete baseline trial, or None."""
+        return next((trial for trial in self.complete if trial.is_baseline), None)
+
+    def is_feasible(self, trial: FinishedTrial) -> bool | None:
+        """Return whether a trial keeps every constraint; None where one was never set."""
+        if not is_feasible(trial.violations.values()):
+            return False
+        every = all(constraint.key in trial.violations for constraint in self.problem.constraints)
+        return True if every else None
+
+    def losses(self, trials: tuple[FinishedTrial, ...]) -> NDArray[np.float64]:
+        """Return objective losses, shape (n, m), all minimised; NaN where a value is missing."""
+        names = [objective.metric.name for objective in self.problem.objectives]
+        values = [[trial.estimate(name).value for name in names] for trial in trials]
+        return self.problem.losses(np.array(values, dtype=np.float64).reshape(-1, len(names)))
+
+    @cached_property
+    def front(self) -> tuple[FinishedTrial, ...]:
+        """The non-dominated feasible candidates, best in the first objective first."""
+        feasible = tuple(trial for trial in self.complete if self.is_feasible(trial))
+        losses = self.losses(feasible)
+        members = np.flatnonzero(nondominated(losses)) if len(feasible) else np.array([], dtype=int)
+        order = members[np.lexsort(losses[members].T[::-1])] if len(members) else members
+        return tuple(feasible[index] for index in order)
+
+    @cached_property
+    def failures(self) -> list[tuple[str, int]]:
+        """Each reason of failure with its count, the commonest first."""
+        return Counter(f"{trial.stage}: {trial.reason}" for trial in self.failed).most_common()
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every metric that any trial has, those of the problem first."""
+        known = {**known_metrics(self.extra_metrics), **{m.name: m for m in self.problem.metrics}}
+        names = [metric.name for metric in self.problem.metrics]
+        seen = {name for trial in self.trials if trial.evaluation for name in trial.evaluation.metrics}
+        names += [name for name in known if name in seen and name not in names]
+        names += sorted(seen - set(names))
+        return tuple(known.get(name) or Metric(name=name) for name in names)
+
+    @cached_property
+    def param_names(self) -> tuple[str, ...]:
+        """Every parameter's name, in the order first seen."""
+        return tuple(dict.fromkeys(name for trial in self.trials for name in trial.params))
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a finished trial: state, feasibility, metrics with intervals, parameters.
+
+        Columns: `trial`, `state`, `feasible`, `on_front`, `baseline`; for each metric its name,
+        `<name>_low` and `<name>_high` in SI units; `param_<name>` for each parameter; `tags`,
+        `reason`, `duration_s`. What is unknown is missing (NaN or None).
+        """
+        import pandas as pd
+
+        on_front = {trial.number for trial in self.front}
+        return pd.DataFrame([self._row(trial, on_front) for trial in self.trials], columns=self._columns())
+
+    def front_table(self) -> pd.DataFrame:
+        """Return the front, one row a candidate, best in the first objective first.
+
+        Columns: `trial`; for each metric its name, `<name>_low` and `<name>_high` in SI units;
+        `p_on_front` and `p_feasible`; `param_<name>` for each parameter; `tags`. The two
+        probabilities are missing in search results: one process launch says nothing of the
+        spread between launches.
+        """
+        rows = self.table().set_index("trial", drop=False).loc[[trial.number for trial in self.front]]
+        rows = rows.drop(columns=["state", "feasible", "on_front", "baseline", "reason", "duration_s"])
+        position = 1 + 3 * len(self.metrics)
+        rows.insert(position, "p_on_front", float("nan"))
+        rows.insert(position + 1, "p_feasible", float("nan"))
+        return rows.reset_index(drop=True)
+
+    def _columns(self) -> list[str]:
+        metrics = [name for m in self.metrics for name in (m.name, f"{m.name}_low", f"{m.name}_high")]
+        params = [f"param_{name}" for name in self.param_names]
+        return [
+            *("trial", "state", "feasible", "on_front", "baseline"),
+            *metrics,
+            *params,
+            *("tags", "reason", "duration_s"),
+        ]
+
+    def _row(self, trial: FinishedTrial, on_front: set[int]) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "trial": trial.number,
+            "state": trial.state,
+            "feasible": self.is_feasible(trial) if trial.state != "failed" else None,
+            "on_front": trial.number in on_front,
+            "baseline": trial.is_baseline,
+        }
+        for metric in self.metrics:
+            estimate = trial.estimate(metric.name)
+            row[metric.name] = estimate.value
+            row[f"{metric.name}_low"], row[f"{metric.name}_high"] = estimate.low, estimate.high
+        row |= {f"param_{name}": trial.params.get(name) for name in self.param_names}
+        row["tags"] = " ".join(trial.evaluation.tags) if trial.evaluation else None
+        row["reason"], row["duration_s"] = trial.reason, trial.duration_s
+        return row

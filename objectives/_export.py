@@ -1,0 +1,122 @@
+"""From a PyTorch model to an ONNX file that is proved to compute the same."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from moo.errors import ExportError
+
+__all__ = ["INPUT_NAME", "check_same_outputs", "export_onnx", "framework_outputs"]
+
+INPUT_NAME = "input"
+_INLINE_LIMIT_BYTES = 2**30  # a protobuf file ends at 2 GiB; larger weights go beside the file
+
+
+def export_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Write a model as ONNX with a symbolic batch dimension.
+
+    Args:
+        model: In evaluation mode.
+        example: Two rows of real input; its first dimension becomes symbolic.
+        path: Of the file; above 1 GiB of weights they go to `<path>.data` beside it.
+
+    Raises:
+        ExportError: If torch cannot export the model, or fixes the batch size.
+    """
+    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    with _quiet():
+        try:
+            torch.onnx.export(
+                model,
+                (example,),
+                path,
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT_NAME],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=size > _INLINE_LIMIT_BYTES,
+            )
+        except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
+            raise ExportError(f"torch.onnx.export refused the model: {_cause(error)}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter about absent optional packages from the person."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost cause in one line: the exporter wraps it in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def framework_outputs(model: torch.nn.Module, inputs: torch.Tensor) -> list[NDArray[Any]]:
+    """Return the model's outputs on the CPU, as arrays; one for each output.
+
+    Raises:
+        ExportError: If the model returns anything but tensors.
+    """
+    with torch.no_grad():
+        returned = model(inputs)
+    tensors = [returned] if isinstance(returned, torch.Tensor) else returned
+    if not isinstance(tensors, (tuple, list)) or not all(isinstance(t, torch.Tensor) for t in tensors):
+        raise ExportError(
+            f"the model must return a tensor or a tuple of tensors, got {type(returned).__name__}"
+        )
+    return [tensor.numpy() for tensor in tensors]
+
+
+def check_same_outputs(
+    artefact: Sequence[NDArray[Any]], framework: Sequence[NDArray[Any]], tolerance: float
+) -> None:
+    """Refuse an artefact that computes something else than the framework.
+
+    Args:
+        artefact: The artefact's outputs in its runtime, the first rows.
+        framework: The framework's outputs for the same rows.
+        tolerance: Largest difference allowed, as a fraction of the output's largest magnitude.
+
+    Raises:
+        ExportError: If the number of outputs, a shape or a value differs.
+    """
+    if len(artefact) != len(framework):
+        raise ExportError(f"the artefact has {len(artefact)} outputs, the framework {len(framework)}")
+    for index, (ours, theirs) in enumerate(zip(artefact, framework, strict=True)):
+        if ours.shape != theirs.shape:
+            raise ExportError(
+                f"output {index}: the artefact gives shape {ours.shape}, the framework {theirs.shape}"
+            )
+        if not np.array_equal(np.isfinite(ours), np.isfinite(theirs)):
+            raise ExportError(
+                f"output {index}: the artefact and the framework are not finite in different places"
+            )
+        finite = np.isfinite(theirs)
+        scale = float(np.abs(theirs[finite]).max(initial=0.0)) or 1.0
+        difference = float(np.abs(ours[finite] - theirs[finite]).max(initial=0.0)) / scale
+        if difference > tolerance:
+            raise ExportError(
+                f"output {index}: the artefact differs from the framework by {difference:.2g} of the largest"
+                f" output, allowed is {tolerance:.2g}"
+            )

@@ -1,0 +1,180 @@
+"""The steps from an artefact to its evaluation, the same for every kind of task."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moo.errors import MeasureError
+from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
+from moo.metrics import Metric
+from objectives._accuracy import fraction_correct
+from objectives._task import checked_metrics
+from profilers import Measurement, Profiler, ProfilerError, Protocol, Runtime, Statistic, fingerprint
+
+__all__ = ["Deployment", "Score", "Stopwatch", "machine_part"]
+
+Score = Mapping[str, float | Estimate | NDArray[np.bool_]]
+"""What `score()` returns: a number, an estimate, or which samples are correct, by metric name."""
+
+_MACHINE = ("cpu_model", "machine", "logical_cores", "onnxruntime")
+
+
+def machine_part(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a machine that must not change within a study."""
+    identity = environment["identity"]
+    return {name: identity[name] for name in _MACHINE}
+
+
+class Stopwatch:
+    """Wall time of each stage of a trial."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add what the block takes to the stage of this name."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """An artefact in the runtime that would serve it.
+
+    Args:
+        path: The model's file.
+        runtime: How it is run.
+        protocol: How it is timed.
+        profiler: Runs and measures it, in processes of its own.
+        inputs: Validation inputs by input name, shape (n, ...).
+        targets: What they should yield, shape (n, ...).
+        watch: Times the stages.
+    """
+
+    path: Path
+    runtime: Runtime
+    protocol: Protocol
+    profiler: Profiler
+    inputs: Mapping[str, NDArray[Any]]
+    targets: NDArray[Any]
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def outputs(self) -> list[NDArray[Any]]:
+        """Return the artefact's outputs for all validation inputs, in the model's order.
+
+        Raises:
+            MeasureError: If the process that runs it fails.
+        """
+        with self.watch.stage("run"), _profiling():
+            return list(self.profiler.run(self.path, self.runtime, self.inputs).values())
+
+    def measure(self, seed: int) -> Measurement:
+        """Return the measurement, on validation inputs.
+
+        Raises:
+            MeasureError: If the process that measures it fails.
+        """
+        with self.watch.stage("measure"), _profiling():
+            inputs = {name: _at_least(array, self.runtime.batch) for name, array in self.inputs.items()}
+            return self.profiler.measure(
+                self.path, self.runtime, protocol=self.protocol, inputs=inputs, seed=seed
+            )
+
+    def evaluation(
+        self,
+        context: TrialContext,
+        measurement: Measurement,
+        outputs: Sequence[NDArray[Any]],
+        score: Callable[[Sequence[NDArray[Any]], NDArray[Any]], Score],
+        static: Mapping[str, Estimate],
+        own_metrics: Sequence[Metric],
+    ) -> Evaluation:
+        """Return all that is known of the candidate; samples and correctness are kept in files.
+
+        Raises:
+            ScoreError: If the score is no finite number or was not declared.
+        """
+        with self.watch.stage("score"):
+            scored = score(outputs, self.targets)
+            quality, correct = _split_score(scored)
+            metrics = {**checked_metrics(quality, own_metrics), **static, **measured_metrics(measurement)}
+        measurement.save(context.folder)
+        files = {"measurement": "measurement.json", "samples": "samples.npz"}
+        if correct:
+            np.savez_compressed(context.folder / "correct.npz", allow_pickle=False, **correct)
+            files["correct"] = "correct.npz"
+        folder = context.folder.relative_to(context.root)
+        return Evaluation(
+            metrics=metrics,
+            tags=measurement.tags,
+            artefact=Artefact(
+                path=(folder / self.path.name).as_posix(),
+                sha256=measurement.model.sha256,
+                bytes=measurement.model.bytes,
+            ),
+            runtime=vars_of(self.runtime),
+            environment=fingerprint(measurement.environment),
+            files={role: (folder / name).as_posix() for role, name in files.items()},
+            seconds=self.watch.seconds,
+        )
+
+
+def measured_metrics(measurement: Measurement) -> dict[str, Estimate]:
+    """Return a measurement's statistics under the names of the metrics table."""
+    return {
+        "latency_p50": _estimate(measurement.latency(0.5)),
+        "latency_p95": _estimate(measurement.latency(0.95)),
+        "latency_p99": _estimate(measurement.latency(0.99)),
+        "throughput": _estimate(measurement.throughput()),
+        "peak_memory": _estimate(measurement.peak_memory()),
+        "load_time": _estimate(measurement.load_time()),
+        "file_size": Estimate.exact(measurement.model.bytes),
+    }
+
+
+def vars_of(record: Any) -> dict[str, Any]:
+    """Return a record's public fields."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _estimate(statistic: Statistic) -> Estimate:
+    reason = statistic.reason if statistic.value is None else None
+    return Estimate(statistic.value, statistic.low, statistic.high, reason)
+
+
+def _at_least(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Repeat rows where there are fewer than one batch."""
+    return array if len(array) >= rows else np.resize(array, (rows, *array.shape[1:]))
+
+
+def _split_score(scored: Score) -> tuple[dict[str, float | Estimate], dict[str, NDArray[np.bool_]]]:
+    """Tell correctness sample by sample, which becomes a fraction with its interval, from the rest."""
+    quality: dict[str, float | Estimate] = {}
+    correct: dict[str, NDArray[np.bool_]] = {}
+    for name, value in dict(scored).items():
+        if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.ndim == 1:
+            correct[name] = value
+            quality[name] = fraction_correct(value)
+        else:
+            quality[name] = value  # type: ignore[assignment]  # checked where it becomes an estimate
+    return quality, correct
+
+
+@contextlib.contextmanager
+def _profiling() -> Iterator[None]:
+    try:
+        yield
+    except ProfilerError as error:
+        raise MeasureError(str(error)) from error

@@ -1,0 +1,140 @@
+"""What a person subclasses: a model family with its data, its cost and its quality."""
+
+from __future__ import annotations
+
+import abc
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from moo.errors import ScoreError, did_you_mean
+from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.metrics import Metric, known_metrics
+from objectives._identity import function_parts, task_parts
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["FunctionTask", "Task"]
+
+
+class Task(abc.ABC):
+    """A model family: search space, data, how a candidate is made, measured and scored.
+
+    Attributes:
+        metrics: The task's own metrics, beside the built-in ones.
+    """
+
+    metrics: Sequence[Metric] = ()
+
+    @property
+    def name(self) -> str:
+        """A short name: the class's, in lower case with underscores."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def baseline(self) -> Mapping[str, Any] | None:
+        """Return the configuration in service today, a value for each parameter; None for none.
+
+        It is the first trial, and what relative bounds and gains are stated against.
+        """
+        return None
+
+    def identity(self) -> dict[str, str]:
+        """Return a digest of each part of the task that must not change within a study."""
+        return {"name": self.name, **task_parts(self, library="objectives")}
+
+    def setting(self) -> dict[str, Any]:
+        """Return how candidates are measured, as plain JSON; `machine` must not change within a study."""
+        return {"metrics": {metric.name: vars(metric).copy() for metric in self.metrics}}
+
+    @abc.abstractmethod
+    def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
+        """Return what one trial yields.
+
+        Raises:
+            TrialError: Or any other exception: the trial is stored as failed with the reason.
+            optuna.TrialPruned: If the trial is not worth finishing.
+        """
+
+
+class FunctionTask(Task):
+    """A task that is one function of an Optuna trial, which measures by itself.
+
+    Args:
+        function: Takes the trial and returns metric values by name, in SI units: plain numbers,
+            or `Estimate`s with an interval.
+        metrics: Metrics the function returns beside the built-in ones.
+        baseline: The configuration in service today, or None.
+        name: The task's name; None for the function's.
+
+    Example:
+        ```python
+        task = FunctionTask(lambda trial: {"accuracy": 0.9, "latency_p50": 0.001}, name="constant")
+        ```
+    """
+
+    def __init__(
+        self,
+        function: Callable[[optuna.Trial], Mapping[str, float | Estimate]],
+        *,
+        metrics: Sequence[Metric] = (),
+        baseline: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._function = function
+        self._baseline = baseline
+        self._name = name if name is not None else function.__name__.strip("<>")
+        self.metrics = tuple(metrics)
+
+    @property
+    def name(self) -> str:
+        """The name given, or the function's."""
+        return self._name
+
+    def baseline(self) -> Mapping[str, Any] | None:
+        """Return the configuration given."""
+        return self._baseline
+
+    def identity(self) -> dict[str, str]:
+        """Return the digest of the function."""
+        return {"name": self.name, **function_parts(self._function)}
+
+    def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:  # noqa: ARG002
+        """Return what the function returned."""
+        return Evaluation(metrics=checked_metrics(self._function(trial), self.metrics))
+
+
+def checked_metrics(values: Mapping[str, float | Estimate], own: Sequence[Metric]) -> dict[str, Estimate]:
+    """Return metric values as estimates; a plain number has no interval.
+
+    Args:
+        values: Numbers or estimates by metric name.
+        own: The task's own metrics beside the built-in ones.
+
+    Raises:
+        ScoreError: For a metric that was not declared, or a value that is no finite number.
+    """
+    if not isinstance(values, Mapping):
+        raise ScoreError(f"expected metric values by name, got {type(values).__name__}")
+    known = known_metrics({metric.name: metric for metric in own})
+    checked = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ScoreError(
+                f"unknown metric {name!r}: declare it in `metrics`; {did_you_mean(str(name), known)}"
+            )
+        estimate = value if isinstance(value, Estimate) else _estimate(name, value)
+        if estimate.value in (float("inf"), float("-inf")):
+            raise ScoreError(f"{name} is {estimate.value}: expected a finite number")
+        checked[name] = estimate
+    return checked
+
+
+def _estimate(name: str, value: object) -> Estimate:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ScoreError(f"{name}: expected a number, got {value!r}") from None
+    if number != number:
+        raise ScoreError(f"{name} is NaN")
+    return Estimate(number)
