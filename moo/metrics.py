@@ -119,7 +119,7 @@ _UNITS: Mapping[Dimension, Mapping[str, float]] = MappingProxyType(
         },
         "count": {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12},
         "fraction": {"": 1.0, "%": 0.01},
-        "rate": {"": 1.0, "/s": 1.0, "1/s": 1.0, "k/s": 1e3},
+        "rate": {"": 1.0, "/s": 1.0, "1/s": 1.0, "k/s": 1e3, "M/s": 1e6},
         "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "μJ": 1e-6},
         "number": {"": 1.0},
     }

@@ -55,13 +55,12 @@ def correct_predictions(outputs: Sequence[NDArray[Any]], targets: NDArray[Any]) 
     scores, labels = np.asarray(outputs[0]), np.asarray(targets)
     if labels.ndim != 1 or scores.ndim not in (1, 2) or len(scores) != len(labels):
         raise ScoreError(
-            f"accuracy needs scores of shape (n, classes) and targets of shape (n,),"
+            "accuracy needs scores of shape (n, classes) and targets of shape (n,),"
             f" got {scores.shape} and {labels.shape}: override score() for anything else"
         )
     if not np.isfinite(scores).all():
-        raise ScoreError(
-            f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores are not finite: training diverged"
-        )
+        n_bad = np.count_nonzero(~np.isfinite(scores))
+        raise ScoreError(f"{n_bad} of {scores.size} scores are not finite: training diverged")
     if scores.ndim == 1 or scores.shape[1] == 1:
         return np.asarray((scores.reshape(-1) > 0) == (labels > 0), dtype=np.bool_)
     if labels.min() < 0 or labels.max() >= scores.shape[1]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -48,6 +49,19 @@ def export_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> No
             )
         except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
             raise ExportError(f"torch.onnx.export refused the model: {_cause(error)}") from error
+    _check_batch_is_symbolic(path)
+
+
+def _check_batch_is_symbolic(path: Path) -> None:
+    """Refuse a file whose batch size torch fixed without a word."""
+    graph = onnx.load(path, load_external_data=False).graph
+    if not graph.input:
+        raise ExportError("the exported model takes no input: forward() does not use its argument")
+    rows = graph.input[0].type.tensor_type.shape.dim[0]
+    if not rows.dim_param:
+        raise ExportError(
+            f"torch fixed the batch size at {rows.dim_value}: forward() must not depend on the number of rows"
+        )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moo.errors import MeasureError
+from moo.errors import MeasureError, ScoreError
 from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
 from moo.metrics import Metric
 from objectives._accuracy import fraction_correct
@@ -24,6 +25,7 @@ __all__ = ["Deployment", "Score", "Stopwatch", "machine_part"]
 Score = Mapping[str, float | Estimate | NDArray[np.bool_]]
 """What `score()` returns: a number, an estimate, or which samples are correct, by metric name."""
 
+_LATENCIES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 _MACHINE = ("cpu_model", "machine", "logical_cores", "onnxruntime")
 
 
@@ -134,14 +136,23 @@ class Deployment:
 def measured_metrics(measurement: Measurement) -> dict[str, Estimate]:
     """Return a measurement's statistics under the names of the metrics table."""
     return {
-        "latency_p50": _estimate(measurement.latency(0.5)),
-        "latency_p95": _estimate(measurement.latency(0.95)),
-        "latency_p99": _estimate(measurement.latency(0.99)),
+        **{name: _latency(measurement, q) for name, q in _LATENCIES.items()},
         "throughput": _estimate(measurement.throughput()),
         "peak_memory": _estimate(measurement.peak_memory()),
         "load_time": _estimate(measurement.load_time()),
         "file_size": Estimate.exact(measurement.model.bytes),
     }
+
+
+def _latency(measurement: Measurement, q: float) -> Estimate:
+    statistic = measurement.latency(q)
+    estimate = _estimate(statistic)
+    if statistic.needs_n is None or estimate.reason is None:
+        return estimate
+    budget = f"the protocol's time_budget_s is {measurement.protocol.time_budget_s:g}"
+    return dataclasses.replace(
+        estimate, reason=f"{estimate.reason}; {budget}, its min_calls {measurement.protocol.min_calls}"
+    )
 
 
 def vars_of(record: Any) -> dict[str, Any]:
@@ -163,7 +174,9 @@ def _split_score(scored: Score) -> tuple[dict[str, float | Estimate], dict[str, 
     """Tell correctness sample by sample, which becomes a fraction with its interval, from the rest."""
     quality: dict[str, float | Estimate] = {}
     correct: dict[str, NDArray[np.bool_]] = {}
-    for name, value in dict(scored).items():
+    if not isinstance(scored, Mapping):
+        raise ScoreError(f"score() must return metric values by name, got {type(scored).__name__}")
+    for name, value in scored.items():
         if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.ndim == 1:
             correct[name] = value
             quality[name] = fraction_correct(value)

@@ -16,14 +16,14 @@ def count_parameters(model: torch.nn.Module) -> Estimate:
 
 
 def count_macs(model: torch.nn.Module, example: torch.Tensor) -> Estimate:
-    """Return the multiply-accumulates for one row of `example`, as torch's own counter finds them.
+    """Return the multiply-accumulates for one row, the mean over `example`.
 
-    Matrix products, convolutions and attention count; element-wise work does not. Where nothing
-    that counts was found, there is no value.
+    They are counted by torch: matrix products, convolutions and attention; element-wise work does
+    not count. Where nothing that counts was found, there is no value.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(example[:1])
+        model(example)
     flops = counter.get_total_flops()
     if flops == 0:
         return Estimate(None, reason="torch's counter knows none of the model's operators")
-    return Estimate.exact(flops / 2)
+    return Estimate.exact(flops / 2 / len(example))

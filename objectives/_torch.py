@@ -102,10 +102,11 @@ class TorchTask(Task):
             model = self._fitted(trial, watch, report)
         inputs, targets = self._splits.validation.numpy()
         rows = torch.from_numpy(np.ascontiguousarray(inputs[:_CHECKED_ROWS]))
-        static = {"parameters": count_parameters(model), "macs": count_macs(model, rows)}
+        example = _two_rows(rows)
+        static = {"parameters": count_parameters(model), "macs": count_macs(model, example)}
         path = context.folder / "model.onnx"
         with watch.stage("export"):
-            export_onnx(model, _two_rows(rows), path)
+            export_onnx(model, example, path)
         deployment = Deployment(
             path=path,
             runtime=self.runtime,

@@ -1,0 +1,152 @@
+"""Starts the child process, waits for it without doing any work, and reads what it left behind."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profilers._errors import LaunchError, ModelError, TimeLimitError
+
+WORKER = Path(__file__).with_name("_worker.py")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChildResult:
+    """What a child reported: `facts` as JSON, and its arrays by file name."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+def run_child(
+    request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]] | None, *, time_limit_s: float
+) -> ChildResult:
+    """Have a fresh process do `request`, with the `inputs` beside it in a temporary folder.
+
+    The process gets a session of its own, so that a Ctrl-C at the terminal reaches only the parent; whatever
+    ends the wait, an exception included, the process and its group are gone when this returns.
+
+    Raises:
+        ModelError: If the child says that the model or its inputs cannot be used.
+        LaunchError: If the child died or failed otherwise.
+        TimeLimitError: If it was still at work after `time_limit_s`.
+    """
+    with tempfile.TemporaryDirectory(prefix="moo-profile-") as name:
+        folder = Path(name)
+        files = None
+        if inputs is not None:
+            files = {name: f"input_{index}.npy" for index, name in enumerate(inputs)}
+            for input_name, file in files.items():
+                np.save(folder / file, inputs[input_name], allow_pickle=False)
+        message = dict(request) | {"inputs": files, "parent_pid": os.getpid()}
+        (folder / "request.json").write_text(json.dumps(message))
+        status = _run(folder, time_limit_s)
+        return _read(folder, status, str(request["model"]), time_limit_s)
+
+
+def _run(folder: Path, time_limit_s: float) -> int | None:
+    """The exit status of the worker; None when its time was over and it was killed."""
+    process = None
+    end, child_end = os.pipe()  # the child holds the other end; reading meets the end of file when it is gone
+    try:
+        try:
+            with _interrupts_deferred():
+                process = _start(folder, child_end)
+        finally:
+            os.close(child_end)
+        with selectors.DefaultSelector() as selector:
+            selector.register(end, selectors.EVENT_READ)
+            is_done = bool(selector.select(time_limit_s))
+        return process.wait() if is_done else None
+    finally:
+        os.close(end)
+        if process is not None:
+            _kill_group(process)
+
+
+def _start(folder: Path, child_end: int) -> subprocess.Popen[bytes]:
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-P", str(WORKER), str(folder / "request.json")],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=folder,
+            pass_fds=(child_end,),
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Hold a Ctrl-C back until the end: in the midst of `Popen` it would leave a child that nobody knows of.
+
+    Python raises it in the main thread only, so there is nothing to do in others.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+    arrived: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if arrived:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
+        process.wait()
+
+
+def _read(folder: Path, status: int | None, model: str, time_limit_s: float) -> ChildResult:
+    stage = _text(folder / "stage") or "start"
+    if status is None:
+        raise TimeLimitError(
+            f"model {model}: expected to be done in {time_limit_s:g} s, was still at {stage} and was killed: "
+            "raise time_limit_s or take a smaller batch"
+        )
+    text = _text(folder / "result.json")
+    if status != 0 or not text:
+        last = (_text(folder / "stderr").strip().splitlines() or ["nothing on stderr"])[-1].strip()
+        raise LaunchError(f"model {model}: the process {_ending(status)} at {stage}: {last}")
+    facts = json.loads(text)
+    if "error" in facts:
+        kind, message = facts["error"]["kind"], facts["error"]["message"]
+        if kind == "model":
+            raise ModelError(f"model {model}: failed at {stage}: {message}")
+        raise LaunchError(f"model {model}: the process failed at {stage} with {kind}: {message}")
+    arrays = {path.stem: np.load(path) for path in folder.glob("*.npy") if not path.name.startswith("input_")}
+    return ChildResult(facts, arrays)
+
+
+def _ending(status: int) -> str:
+    """How a process ended, in words.
+
+    >>> _ending(-9), _ending(3)
+    ('was killed by SIGKILL', 'ended with exit status 3')
+    """
+    if status >= 0:
+        return f"ended with exit status {status}"
+    known = {int(item) for item in signal.Signals}
+    return f"was killed by {signal.Signals(-status).name if -status in known else f'signal {-status}'}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""

@@ -1,0 +1,284 @@
+"""What was measured: raw samples, how they were taken, and the statistics derived from them."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profilers._model import ModelFile
+from profilers._protocol import Protocol
+from profilers._runtime import Runtime
+from profilers._statistics import (
+    Array,
+    Statistic,
+    bootstrap_interval,
+    quantile_interval,
+    refused,
+    smallest_n,
+    weighted_mean,
+    weighted_quantile,
+)
+from profilers._tags import find_tags
+
+SCHEMA = "moo.profile/1"
+REPORTED_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+BOOTSTRAP_SEED = 0  # fixed: the same samples always give the same interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Launch:
+    """One fresh process: its raw samples, and what else was seen in it.
+
+    Attributes:
+        latency_ns: Wall time of each block of calls, shape (n_blocks,), in the order timed; copied,
+            read-only.
+        thread_cpu_ns: CPU time of the calling thread in each block, shape (n_blocks,); copied, read-only. It
+            includes reading the clocks, less than 1 us.
+        calls_per_block: Calls in a block; 1 unless a call is too short to time alone.
+        import_s: Importing numpy and the runtime.
+        session_s: Creating the session: reading, optimising and preparing the model.
+        first_call_s: The first call, before any warm-up.
+        warmup_calls: Untimed calls after the first and before the timing.
+        warmup_agreed: Whether the last two warm-up windows agreed; False when the warm-up budget ended it.
+        peak_memory_bytes: Peak resident memory of the process from the loaded model to the end of the warm-up
+            with each input; None when it could not be read. The interpreter and the runtime's libraries are
+            in it.
+        base_memory_bytes: Resident memory just before the session was created; None when it could not be
+            read.
+        memory_tag: "memory_fallback" when the peak is resident memory read after the calls; None when it is a
+            peak.
+        involuntary_switches: Involuntary context switches of the process while it was timed.
+        provider: Short name of the provider that had the first call on the model, such as "cpu".
+    """
+
+    latency_ns: NDArray[np.int64]
+    thread_cpu_ns: NDArray[np.int64]
+    calls_per_block: int
+    import_s: float
+    session_s: float
+    first_call_s: float
+    warmup_calls: int
+    warmup_agreed: bool
+    peak_memory_bytes: int | None
+    base_memory_bytes: int | None
+    memory_tag: str | None
+    involuntary_switches: int
+    provider: str
+
+    def __post_init__(self) -> None:
+        """Take copies of the arrays that nobody can change."""
+        for name in ("latency_ns", "thread_cpu_ns"):
+            array = np.array(getattr(self, name), dtype=np.int64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.latency_ns.ndim != 1 or not len(self.latency_ns) or (self.latency_ns <= 0).any():
+            raise ValueError("latency_ns must be a non-empty list of times above 0")
+        if self.thread_cpu_ns.shape != self.latency_ns.shape:
+            raise ValueError(
+                f"thread_cpu_ns must have shape {self.latency_ns.shape}, got {self.thread_cpu_ns.shape}"
+            )
+
+    def call_s(self) -> Array:
+        """Seconds a call, shape (n_blocks,): the mean over each block."""
+        return self.latency_ns / (1e9 * self.calls_per_block)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the samples, as a plain dict."""
+        fields = asdict(self)
+        del fields["latency_ns"], fields["thread_cpu_ns"]
+        return fields
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurement:
+    """A model under a runtime, as measured on one machine. All statistics are derived from the launches.
+
+    With one launch, intervals come from within it and do not see the spread between launches (tag
+    `single_launch`); with several they come from a hierarchical bootstrap over the launches, each weighing
+    the same.
+
+    Attributes:
+        model: What was measured.
+        runtime: How it was run.
+        protocol: The rules it was measured by.
+        launches: One record for each fresh process, at least one.
+        environment: The machine, from `environment()`.
+    """
+
+    model: ModelFile
+    runtime: Runtime
+    protocol: Protocol
+    launches: tuple[Launch, ...]
+    environment: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Check that there is a launch."""
+        if not self.launches:
+            raise ValueError("launches must hold at least one launch")
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """What a reader must know about the validity, sorted; ("ok",) when there is nothing."""
+        return find_tags(self)
+
+    def latency(self, q: float) -> Statistic:
+        """The `q`-quantile of the time of one call, in seconds; `q` = 0.5 is the median.
+
+        Where calls were timed in blocks, the median is that of the blocks' mean call, and no other quantile
+        of single calls can be known, so `value` and `low` are None. `high` is: a call cannot take longer than
+        the block it is in, so for every x, P(call > x) <= P(block > x), thus the call's quantile is at most
+        the block's, and an upper limit for the block's quantile is one for the call's.
+
+        Raises:
+            ValueError: If `q` is not strictly between 0 and 1.
+        """
+        k = max(launch.calls_per_block for launch in self.launches)
+        if k == 1 or q == 0.5:
+            return self._quantile([launch.call_s() for launch in self.launches], q)
+        bound = self._quantile([launch.latency_ns / 1e9 for launch in self.launches], q)
+        if bound.value is None:
+            return bound
+        call_us = 1e6 * min(float(np.median(launch.call_s())) for launch in self.launches)
+        reason = (
+            f"one call takes {call_us:.3g} us: too short to time alone, so p{100 * q:g} of single calls "
+            f"is unknown; high bounds it by blocks of {k}"
+        )
+        return Statistic(None, None, bound.high, bound.n, None, reason)
+
+    def throughput(self) -> Statistic:
+        """Rows per second over the whole timed phase: rows done, divided by the time in calls.
+
+        The interval is a bootstrap; it is missing below 6 blocks.
+        """
+        batch = self.runtime.batch
+        samples = [launch.call_s() for launch in self.launches]
+
+        def rows_per_s(ordered: Array, weights: Array) -> float:
+            return batch / weighted_mean(ordered, weights)
+
+        statistic = self._bootstrap(samples, rows_per_s)
+        needed = smallest_n(0.5)
+        if statistic.n >= needed:
+            return statistic
+        reason = f"the interval needs at least {needed} samples, got {statistic.n}"
+        return Statistic(statistic.value, None, None, statistic.n, needed, reason)
+
+    def peak_memory(self) -> Statistic:
+        """Peak resident memory of the process in bytes, the median over launches."""
+        return self._across_launches([launch.peak_memory_bytes for launch in self.launches], "peak memory")
+
+    def load_time(self) -> Statistic:
+        """Seconds to create the session, the median over launches."""
+        return self._across_launches([launch.session_s for launch in self.launches], "load time")
+
+    def to_json(self, *, samples: str | None = None) -> dict[str, Any]:
+        """One entry of the list `measurements` in the schema moo.profile/1.
+
+        A percentile that is refused is null, with `<name>_needs_n` or `<name>_reason` beside it.
+
+        Args:
+            samples: Where the raw samples are stored, if they are.
+        """
+        memory, load = self.peak_memory(), self.load_time()
+        return {
+            "model": asdict(self.model),
+            "runtime": asdict(self.runtime),
+            "batch": self.runtime.batch,
+            "latency_s": self._latency_json(),
+            "throughput_per_s": _interval_json(self.throughput()),
+            "memory_bytes": {"process_peak": _whole(memory.value), "arena_peak": None},
+            "load_s": load.value,
+            "first_call_s": float(np.median([launch.first_call_s for launch in self.launches])),
+            "parameters": None,
+            "tags": list(self.tags),
+            "samples": samples,
+            "launches": [launch.to_json() for launch in self.launches],
+        }
+
+    def to_document(self, *, samples: str | None = None) -> dict[str, Any]:
+        """A whole document of the schema moo.profile/1 with this one measurement."""
+        return {
+            "schema": SCHEMA,
+            "environment": dict(self.environment),
+            "protocol": self.protocol.to_json(),
+            "measurements": [self.to_json(samples=samples)],
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `samples.npz` and then `measurement.json` into `folder`, which is made if it is missing.
+
+        Each file appears whole or not at all. The samples are the arrays `latency_ns_<i>` and
+        `thread_cpu_ns_<i>` for each launch i.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        samples = {
+            f"{name}_{index}": getattr(launch, name)
+            for index, launch in enumerate(self.launches)
+            for name in ("latency_ns", "thread_cpu_ns")
+        }
+        text = json.dumps(self.to_document(samples="samples.npz"), indent=1, allow_nan=False)
+        _write_whole(folder / "samples.npz", lambda file: np.savez(file, **samples))
+        _write_whole(folder / "measurement.json", lambda file: file.write(text.encode()))
+
+    def _latency_json(self) -> dict[str, Any]:
+        statistics = {name: self.latency(q) for name, q in REPORTED_QUANTILES.items()}
+        entry: dict[str, Any] = {
+            "n": sum(len(launch.latency_ns) for launch in self.launches),
+            "launches": len(self.launches),
+        }
+        for name, statistic in statistics.items():
+            entry[name] = _interval_json(statistic)
+            if statistic.needs_n is not None:
+                entry[f"{name}_needs_n"] = statistic.needs_n
+            if statistic.reason is not None:
+                entry[f"{name}_reason"] = statistic.reason
+        return entry
+
+    def _quantile(self, samples: list[Array], q: float) -> Statistic:
+        if len(samples) == 1:
+            return quantile_interval(samples[0], q)
+        n = sum(len(part) for part in samples)
+        if n < smallest_n(q):
+            return refused(n, q)
+        return self._bootstrap(samples, partial(weighted_quantile, q=q))
+
+    def _across_launches(self, values: list[int | float | None], what: str) -> Statistic:
+        known = [np.array([value], dtype=np.float64) for value in values if value is not None]
+        n = len(known)
+        if n < len(values):
+            return Statistic(None, None, None, n, None, f"{what} could not be read on this machine")
+        if n == 1:
+            reason = f"the interval of {what} needs at least 2 launches, got 1"
+            return Statistic(float(known[0][0]), None, None, 1, 2, reason)
+        return self._bootstrap(known, partial(weighted_quantile, q=0.5))
+
+    def _bootstrap(self, samples: list[Array], statistic: Callable[[Array, Array], float]) -> Statistic:
+        return bootstrap_interval(samples, statistic, np.random.default_rng(BOOTSTRAP_SEED))
+
+
+def _interval_json(statistic: Statistic) -> dict[str, float | None] | None:
+    """Value and interval; null where none of the three is known."""
+    fields = {"value": statistic.value, "low": statistic.low, "high": statistic.high}
+    return fields if any(value is not None for value in fields.values()) else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file under another name, then give it its own; a file half written is removed."""
+    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial_path.open("wb") as file:
+            write(file)
+        partial_path.replace(path)
+    finally:
+        partial_path.unlink(missing_ok=True)

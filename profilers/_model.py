@@ -1,0 +1,134 @@
+"""The identity of an ONNX model on disk: its hash and size, with the data files that belong to it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Self
+
+from profilers._errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file, identified by what is in it.
+
+    Attributes:
+        path: The path as it was given.
+        sha256: Of the file alone, where the model keeps everything inside it (`sha256sum` agrees). With
+            external data it is the SHA-256 of a text: one line with the digest of each file, first the model,
+            then the data files ordered by the location the model gives them.
+        bytes: Size of the file and its external data files together.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Hash the model at `path` and its external data; no tensor outside the file is loaded.
+
+        Raises:
+            ModelError: If the file is missing, unreadable or not ONNX, or if external data is missing or lies
+                outside the model's folder.
+        """
+        model_path = Path(path)
+        proto = _load(model_path)
+        files = [model_path, *_external_files(model_path, proto)]
+        try:
+            digests = [_sha256(file) for file in files]
+            size = sum(file.stat().st_size for file in files)
+        except OSError as error:
+            raise ModelError(
+                f"{error.filename}: cannot be read ({error.strerror}): check permissions"
+            ) from error
+        lines = "".join(f"{digest}\n" for digest in digests)
+        sha256 = digests[0] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
+        return cls(str(path), sha256, size)
+
+
+def _load(path: Path) -> Any:
+    """The parsed `onnx.ModelProto`, external tensors left on disk."""
+    import onnx  # takes 0.2 s: only when a model is read
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        proto = onnx.load(str(path), format="protobuf", load_external_data=False)
+    except OSError as error:
+        raise ModelError(
+            f"model {path}: cannot be read ({error.strerror}): give the path of an .onnx file"
+        ) from error
+    except DecodeError as error:
+        raise ModelError(
+            f"model {path}: expected an ONNX file, got something else or a part of one: export it again"
+        ) from error
+    if not proto.graph.output:
+        raise ModelError(
+            f"model {path}: expected an ONNX graph with outputs, got an empty one: export or copy it again"
+        )
+    return proto
+
+
+def _external_files(model_path: Path, proto: Any) -> list[Path]:
+    """The data files the model points to, ordered by location, each once."""
+    locations = {
+        entry.value
+        for tensor in _tensors(proto)
+        if tensor.data_location == tensor.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return [_checked_file(model_path, location) for location in sorted(locations)]
+
+
+def _checked_file(model_path: Path, location: str) -> Path:
+    """The file at `location`, which must exist in the model's folder.
+
+    As in ONNX Runtime, where the model is itself a symbolic link, the folder it points to counts as its
+    folder too.
+    """
+    what = f"model {model_path}: external data {location!r}"
+    is_absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
+    parts = location.replace("\\", "/").split("/")
+    file = model_path.parent / location
+    homes = (model_path.parent.resolve(), model_path.resolve().parent)
+    if is_absolute or ".." in parts or not any(file.resolve().is_relative_to(home) for home in homes):
+        raise ModelError(
+            f"{what} is outside the model's folder: save it beside the model with a relative location"
+        )
+    if not file.is_file():
+        raise ModelError(f"{what} is missing: copy it beside the model")
+    return file
+
+
+def _tensors(proto: Any) -> Iterator[Any]:
+    """Every tensor stored in the model: initialisers and attributes, in subgraphs and functions too."""
+    yield from _graph_tensors(proto.graph)
+    for function in proto.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield sparse.values
+        yield sparse.indices
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _graph_tensors(attribute.g)
+            for graph in attribute.graphs:
+                yield from _graph_tensors(graph)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

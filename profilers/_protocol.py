@@ -1,0 +1,105 @@
+"""How long and how often a model is timed."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from profilers._statistics import interval_ranks, quantile_rank, smallest_n
+
+LOOK_GROWTH = 1.25  # a look at the interval after each quarter more calls: few, for any may stop by luck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """The rules of a measurement. All counts and times are for one launch: one fresh child process.
+
+    A "call" below is a block of calls where one call is shorter than `min_block_s`.
+
+    Attributes:
+        mode: The name under which the protocol is reported.
+        launches: Fresh processes; with one, the spread between launches stays unseen (tag `single_launch`).
+        min_calls: Calls timed before the interval is looked at; only `time_budget_s` ends the timing earlier,
+            and never before the 6 calls that the interval of a median needs.
+        max_calls: Calls timed at most.
+        min_time_s: The timing goes on at least this long, `max_calls` permitting, however narrow the
+            interval, for a machine is not the same from one hundredth of a second to the next.
+        time_budget_s: No call starts later than this after the timing began.
+        precision_budget_s: Once `min_calls` are timed, precision is sought no later than this after the
+            timing began.
+        warmup_window: Calls in a warm-up window; two consecutive windows must agree.
+        warmup_budget_s: No warm-up call starts later than this after the first call (tag `not_stationary`).
+        min_block_s: Shorter calls are timed in blocks that take at least this long.
+        p50_half_width: Target half-width of the 95% interval of p50, as a share of its value (tag
+            `imprecise`).
+        p95_half_width: The same for p95; not sought where calls are timed in blocks.
+
+    Raises:
+        ValueError: If a field has a value that cannot be.
+
+    >>> Protocol(launches=5, min_calls=400).mode
+    'custom'
+    """
+
+    mode: str = "custom"
+    launches: int = 1
+    min_calls: int = 72
+    max_calls: int = 5000
+    min_time_s: float = 0.15
+    time_budget_s: float = 15.0
+    precision_budget_s: float = 0.4
+    warmup_window: int = 10
+    warmup_budget_s: float = 2.0
+    min_block_s: float = 50e-6
+    p50_half_width: float = 0.02
+    p95_half_width: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        least = {"launches": 1, "min_calls": 1, "max_calls": self.min_calls, "warmup_window": smallest_n(0.5)}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+                raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+        for name in (
+            "min_time_s",
+            "time_budget_s",
+            "precision_budget_s",
+            "warmup_budget_s",
+            "min_block_s",
+            "p50_half_width",
+            "p95_half_width",
+        ):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a plain dict."""
+        return asdict(self)
+
+    def looks(self) -> list[dict[str, Any]]:
+        """When the child looks at its samples, and at which order statistics, to see whether it may stop.
+
+        Each look has `n`, and in `targets` for each quantile the 1-based ranks of its value and interval, the
+        half-width sought, and whether it is a tail (not sought in blocks). A target that `n` cannot support
+        is kept with null ranks: it is not reached at that look.
+        """
+        sizes, n = [], self.min_calls
+        while n < self.max_calls:
+            sizes.append(n)
+            n = max(n + 1, int(n * LOOK_GROWTH))
+        sizes.append(self.max_calls)
+        goals = ((0.5, self.p50_half_width), (0.95, self.p95_half_width))
+        return [{"n": n, "targets": [_target(n, q, half_width) for q, half_width in goals]} for n in sizes]
+
+
+def _target(n: int, q: float, half_width: float) -> dict[str, Any]:
+    return {
+        "ranks": interval_ranks(n, q),
+        "rank": quantile_rank(n, q),
+        "half_width": half_width,
+        "is_tail": q > 0.5,
+    }
+
+
+QUICK = Protocol(
+    mode="quick"
+)  # half a second for a model of 1 ms, 2 s for one of 10 ms, 5 s for one of 50 ms

@@ -1,0 +1,78 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moo.errors import ProblemError
+from moo.metrics import BUILT_IN, Metric, format_interval, format_value, parse_quantity
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("5 ms", "latency_p95", 0.005),
+        ("5ms", "latency_p95", 0.005),
+        ("250 µs", "latency_p50", 0.00025),
+        ("250 us", "latency_p50", 0.00025),
+        ("1e-3 s", "latency_p50", 0.001),
+        ("64 MiB", "peak_memory", 64 * 2**20),
+        ("64 MB", "peak_memory", 64e6),
+        ("92%", "accuracy", 0.92),
+        ("0.92", "accuracy", 0.92),
+        ("1.5M", "parameters", 1.5e6),
+        ("1000", "parameters", 1000),
+        ("200 /s", "throughput", 200),
+    ],
+)
+def test_a_quantity_becomes_its_si_value(text: str, name: str, expected: float) -> None:
+    assert parse_quantity(text, BUILT_IN[name]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("5", "latency_p95", "no unit"),
+        ("5 parsec", "latency_p95", "unknown unit 'parsec'"),
+        ("5 MS", "latency_p95", "unknown unit 'MS'"),
+        ("ms", "latency_p95", "expected a number"),
+        ("", "latency_p95", "expected a number"),
+        ("1e400 s", "latency_p95", "finite"),
+        ("5 ms", "peak_memory", "unknown unit 'ms'"),
+        ("3 apples", "parameters", "unknown unit 'apples'"),
+    ],
+)
+def test_a_quantity_that_cannot_be_read_is_refused(text: str, name: str, said: str) -> None:
+    with pytest.raises(ProblemError, match=said):
+        parse_quantity(text, BUILT_IN[name])
+
+
+@given(st.text(max_size=20), st.sampled_from(sorted(BUILT_IN)))
+def test_any_text_is_a_quantity_or_refused_in_one_line(text: str, name: str) -> None:
+    try:
+        value = parse_quantity(text, BUILT_IN[name])
+    except ProblemError as error:
+        assert "\n" not in repr(str(error))
+    else:
+        assert value - value == 0
+
+
+@given(st.floats(min_value=1e-9, max_value=1e12), st.sampled_from(sorted(BUILT_IN)))
+def test_what_is_shown_reads_back_within_three_digits(value: float, name: str) -> None:
+    metric = BUILT_IN[name]
+    shown = format_value(value, metric)
+    if shown not in ("0", "0 s", "0 B", "0%") and "e" not in shown:
+        assert parse_quantity(shown, metric) == pytest.approx(value, rel=0.006)
+
+
+def test_an_interval_shares_the_unit_of_its_largest_end() -> None:
+    estimate = {"value": 0.00098, "low": 0.0009, "high": 0.0011}
+    assert format_interval(estimate, BUILT_IN["latency_p50"]) == "0.98 ms [0.9, 1.1]"
+
+
+def test_an_unknown_value_with_an_upper_end_says_so() -> None:
+    estimate = {"value": None, "low": None, "high": 0.001}
+    assert format_interval(estimate, BUILT_IN["latency_p95"]) == "<= 1 ms"
+
+
+def test_a_metric_name_that_no_one_could_type_in_a_constraint_is_refused() -> None:
+    with pytest.raises(ProblemError, match="letters, digits and underscores"):
+        Metric(name="my metric <= 3")
