@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from moo.errors import ProblemError, did_you_mean
+from moo.evaluation import Estimate
 
 __all__ = [
     "BUILT_IN",
@@ -24,7 +25,8 @@ __all__ = [
     "Stage",
     "find_metric",
     "format_difference",
-    "format_interval",
+    "format_ends",
+    "format_estimate",
     "format_value",
     "known_metrics",
     "parse_quantity",
@@ -197,37 +199,37 @@ def format_value(value: float | None, metric: Metric) -> str:
         return "-"
     if math.isinf(value):
         return "infinite" if value > 0 else "-infinite"
-    if value == 0:
-        return "0" + _SHOWN[metric.dimension][0 if metric.dimension == "time" else -1][0]
     unit, factor = shown_unit(abs(value), metric)
     return f"{_three_digits(value / factor)}{unit}"
 
 
-def format_interval(estimate: Mapping[str, float | str | None], metric: Metric) -> str:
-    """Return value and interval in one unit, as a person reads them.
+def format_estimate(estimate: Estimate, metric: Metric) -> str:
+    """Return value and interval as a person reads them.
 
-    Args:
-        estimate: `value`, `low` and `high` in the metric's SI unit; what is None is unknown.
-        metric: Says the unit.
-
-    >>> format_interval({"value": 5.01e-4, "low": 5e-4, "high": 5.03e-4}, BUILT_IN["latency_p50"])
+    >>> format_estimate(Estimate(5.01e-4, 5e-4, 5.03e-4), BUILT_IN["latency_p50"])
     '501 us [500, 503]'
-    >>> format_interval({"value": None, "low": None, "high": 5e-4}, BUILT_IN["latency_p95"])
+    >>> format_estimate(Estimate(None, None, 5e-4), BUILT_IN["latency_p95"])
     '<= 500 us'
     """
-    value, low, high = (_number(estimate[name]) for name in ("value", "low", "high"))
-    if value is None:
-        ends = [(sign, end) for sign, end in ((">=", low), ("<=", high)) if end is not None]
+    if estimate.value is None:
+        ends = [(sign, end) for sign, end in ((">=", estimate.low), ("<=", estimate.high)) if end is not None]
         return " ".join(f"{sign} {format_value(end, metric)}" for sign, end in ends) or "-"
-    if low is None or high is None or low == high:
-        return format_value(value, metric)
-    unit, factor = shown_unit(max(abs(low), abs(value), abs(high)), metric)
-    shown = [_three_digits(number / factor) for number in (value, low, high)]
-    return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]"
+    return f"{format_value(estimate.value, metric)} {format_ends(estimate, metric)}".rstrip()
 
 
-def _number(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
+def format_ends(estimate: Estimate, metric: Metric) -> str:
+    """Return the interval in brackets, in the value's unit; nothing where there is none.
+
+    There is none where the value or both ends are not known, or the value is exact.
+
+    >>> format_ends(Estimate(9.8e-4, 9e-4, 1.1e-3), BUILT_IN["latency_p50"])
+    '[900, 1100]'
+    """
+    if estimate.value is None or estimate.low == estimate.high:
+        return ""
+    _, factor = shown_unit(abs(estimate.value), metric)
+    low, high = ("-" if end is None else _three_digits(end / factor) for end in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"
 
 
 def shown_unit(magnitude: float, metric: Metric) -> tuple[str, float]:
@@ -237,6 +239,8 @@ def shown_unit(magnitude: float, metric: Metric) -> tuple[str, float]:
     (' us', 1e-06)
     """
     shown = _SHOWN[metric.dimension]
+    if magnitude == 0:
+        return next((row for row in shown if row[1] == 1.0), shown[-1])
     return next(((unit, factor) for unit, factor in shown if magnitude >= factor * 0.9995), shown[-1])
 
 
@@ -249,7 +253,7 @@ def format_difference(value: float, metric: Metric) -> str:
     '+1 ms'
     """
     if metric.dimension == "fraction":
-        return f"{value * 100:+.3g} points"
+        return f"{value * 100:+.2g} points"
     sign = "+" if value >= 0 else "-"
     return sign + format_value(abs(value), metric)
 

@@ -383,7 +383,12 @@ def describe_difference(value: float, baseline: float, metric: Metric) -> str:
     >>> from moo.metrics import BUILT_IN
     >>> describe_difference(0.0005, 0.001, BUILT_IN["latency_p50"])
     '-50%'
+    >>> describe_difference(0.02, 0.001, BUILT_IN["latency_p50"])
+    'x 20'
     """
     if metric.dimension == "fraction" or baseline == 0:
         return format_difference(value - baseline, metric)
-    return f"{(value - baseline) / abs(baseline) * 100:+.0f}%"
+    percent = (value - baseline) / abs(baseline) * 100
+    if percent >= 1000:
+        return f"x {value / baseline:.3g}"
+    return f"{percent:+.1f}%" if abs(percent) < 1 or percent < -99 else f"{percent:+.0f}%"

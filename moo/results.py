@@ -19,7 +19,7 @@ from moo.problem import Problem, is_feasible
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FinishedTrial", "Results"]
+__all__ = ["Estimate", "FinishedTrial", "Results"]
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -150,7 +150,13 @@ class Results:
         import pandas as pd
 
         on_front = {trial.number for trial in self.front}
-        return pd.DataFrame([self._row(trial, on_front) for trial in self.trials], columns=self._columns())
+        rows = [self._row(trial, on_front) for trial in self.trials]
+        frame = pd.DataFrame(rows, columns=self._columns())
+        for name in self.param_names:  # a whole number stays one where some trials lack the parameter
+            values = [trial.params[name] for trial in self.trials if name in trial.params]
+            if all(type(value) is int for value in values):
+                frame[f"param_{name}"] = frame[f"param_{name}"].astype("Int64")
+        return frame
 
     def front_table(self) -> pd.DataFrame:
         """Return the front, one row a candidate, best in the first objective first.

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moo.metrics import format_interval
+from moo.metrics import format_estimate
 from moo.problem import describe_bound
 from moo.results import FinishedTrial, Results
 
@@ -71,6 +71,6 @@ def _front_table(results: Results) -> Table:
 
 def _cells(results: Results, trial: FinishedTrial) -> list[str]:
     name = f"{trial.number} baseline" if trial.is_baseline else str(trial.number)
-    values = [format_interval(vars(trial.estimate(m.name)), m) for m in results.problem.metrics]
+    values = [format_estimate(trial.estimate(m.name), m) for m in results.problem.metrics]
     tags = trial.evaluation.tags if trial.evaluation is not None else ()
     return [name, *(escape(value) for value in values), escape(" ".join(tags))]

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moo.errors import ProblemError
-from moo.metrics import BUILT_IN, Metric, format_interval, format_value, parse_quantity
+from moo.evaluation import Estimate
+from moo.metrics import BUILT_IN, Metric, format_estimate, format_value, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,20 @@ def test_what_is_shown_reads_back_within_three_digits(value: float, name: str) -
         assert parse_quantity(shown, metric) == pytest.approx(value, rel=0.006)
 
 
-def test_an_interval_shares_the_unit_of_its_largest_end() -> None:
-    estimate = {"value": 0.00098, "low": 0.0009, "high": 0.0011}
-    assert format_interval(estimate, BUILT_IN["latency_p50"]) == "0.98 ms [0.9, 1.1]"
-
-
-def test_an_unknown_value_with_an_upper_end_says_so() -> None:
-    estimate = {"value": None, "low": None, "high": 0.001}
-    assert format_interval(estimate, BUILT_IN["latency_p95"]) == "<= 1 ms"
+@pytest.mark.parametrize(
+    ("estimate", "expected"),
+    [
+        (Estimate(None), "-"),
+        (Estimate(None, None, 0.001), "<= 1 ms"),
+        (Estimate(None, 0.001, 0.002), ">= 1 ms <= 2 ms"),
+        (Estimate(0.001), "1 ms"),
+        (Estimate(0.001, None, 0.0011), "1 ms [-, 1.1]"),
+        (Estimate(0.00098, 0.0009, 0.0011), "980 us [900, 1100]"),
+        (Estimate.exact(0.001), "1 ms"),
+    ],
+)
+def test_an_estimate_reads_with_its_interval_in_one_unit(estimate: Estimate, expected: str) -> None:
+    assert format_estimate(estimate, BUILT_IN["latency_p50"]) == expected
 
 
 def test_a_metric_name_that_no_one_could_type_in_a_constraint_is_refused() -> None:

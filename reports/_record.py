@@ -1,0 +1,148 @@
+"""`report.json` and `candidates.csv`: everything a program needs to redo the choice."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moo.results import Estimate, FinishedTrial, Results
+from reports._choice import Choice
+from reports._data import candidates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "moo.report/1"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+SI_UNITS = {"time": "s", "bytes": "B", "count": "count", "fraction": "fraction", "rate": "1/s", "energy": "J"}
+
+
+def report_json(results: Results, choice: Choice) -> str:
+    """Return the report as strict JSON: values in SI units, null for what is unknown.
+
+    A number that JSON has no word for (infinity, NaN) is null among the values, and text among
+    parameters, environment and protocol, where it is a setting and not a measurement.
+    """
+    return json.dumps(report_record(results, choice), indent=1, allow_nan=False)
+
+
+def report_record(results: Results, choice: Choice) -> dict[str, Any]:
+    """Return the report as plain values, of schema `moo.report/1`."""
+    baseline, on_front = results.baseline, {trial.number for trial in results.front}
+    return {
+        "schema": SCHEMA,
+        "study": results.study_name,
+        "objectives": [
+            {
+                "metric": objective.metric.name,
+                "direction": objective.direction,
+                "unit": SI_UNITS.get(objective.metric.dimension, "number"),
+            }
+            for objective in results.problem.objectives
+        ],
+        "constraints": [
+            {"text": str(c), "metric": c.metric.name, "sense": c.sense, "bound": _number(bound)}
+            for c, bound in zip_longest(results.problem.constraints, results.bounds)
+        ],
+        "baseline": None if baseline is None else baseline.number,
+        "candidates": [_candidate(results, trial, on_front) for trial in candidates(results)],
+        "failed": [{"id": t.number, "stage": t.stage, "reason": t.reason} for t in results.failed],
+        "recommended": (
+            None if choice.number is None else {"id": choice.number, "why": choice.why, "stable_for": None}
+        ),
+        "environment": None if results.environment is None else plain(results.environment),
+        "protocol": None if results.protocol is None else plain(results.protocol),
+    }
+
+
+def label(trial: FinishedTrial) -> str:
+    """Return what a person calls the candidate."""
+    return f"trial {trial.number} (baseline)" if trial.is_baseline else f"trial {trial.number}"
+
+
+def _candidate(results: Results, trial: FinishedTrial, on_front: set[int]) -> dict[str, Any]:
+    evaluation = trial.evaluation
+    return {
+        "id": trial.number,
+        "label": label(trial),
+        "state": trial.state,
+        "params": plain(trial.params),
+        "metrics": {name: _estimate(e) for name, e in (evaluation.metrics if evaluation else {}).items()},
+        "feasible": results.is_feasible(trial),
+        "on_front": trial.number in on_front,
+        "p_on_front": None,
+        "p_feasible": None,
+        "violations": {text: _number(violation) for text, violation in trial.violations.items()},
+        "tags": list(evaluation.tags) if evaluation else [],
+        "artefact": None
+        if evaluation is None or evaluation.artefact is None
+        else vars(evaluation.artefact).copy(),
+        "runtime": plain(evaluation.runtime) if evaluation else None,
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {"value": _number(estimate.value), "low": _number(estimate.low), "high": _number(estimate.high)}
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def plain(value: Any) -> Any:
+    """Return settings as JSON holds them; what it has no word for becomes text.
+
+    >>> plain({"a": (1, float("inf")), 2: None})
+    {'a': [1, 'inf'], '2': None}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
+
+
+def candidates_csv(results: Results) -> str:
+    """Return the complete and pruned trials as CSV, in SI units; an unknown value is an empty cell.
+
+    A spreadsheet would run a text that begins with = + - @, a tab or a line break as a
+    formula: such texts, names of columns among them, get an apostrophe in front. `report.json` has
+    them unchanged.
+    """
+    table = results.table()
+    table = table[table["state"] != "failed"]
+    return str(_without_formulas(_whole_numbers(table, results)).to_csv(index=False, lineterminator="\r\n"))
+
+
+def _whole_numbers(table: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Return the table with integer parameters as integers where a trial lacks one: 3, not 3.0."""
+    whole = {
+        f"param_{name}": "Int64"
+        for name in results.param_names
+        if table[f"param_{name}"].dtype.kind == "f"
+        and all(_is_whole(trial.params[name]) for trial in results.trials if name in trial.params)
+    }
+    return table.astype(whole)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    texts = [name for name in table.columns if table[name].dtype.kind in "OUT" or table[name].dtype == "str"]
+    safe = table.assign(**{name: table[name].map(_inert).astype(object) for name in texts})
+    return safe.rename(columns=_inert)
+
+
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell

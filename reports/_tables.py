@@ -1,0 +1,170 @@
+"""The page's tables: rows of text cells, ready to be set; everything a chart shows stands in one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from moo.metrics import format_ends
+from moo.results import FinishedTrial, Results
+from reports._data import GROUPS, shown_candidates
+from reports._gains import Gain, gain, missing
+from reports._history import History
+from reports._style import LOOKS
+from reports._text import DASH, one_line, setting_text, value_text
+
+TAGS = {
+    "ok": "Nothing to object to: quiet machine, steady times, intervals as narrow as the protocol seeks.",
+    "contended": "Other work took the processor during at least one launch; times may be too long.",
+    "ep_fallback": "The model did not run on the execution provider that was asked for.",
+    "imprecise": "An interval is wider than the protocol seeks, or could not be given.",
+    "memory_fallback": "Resident memory after the calls stands in for the peak, which could not be read.",
+    "not_stationary": "Times kept changing during the measurement, or the warm-up ran out of time.",
+    "single_launch": "Measured in one process only: what changes between launches is not in the interval.",
+    "too_few_for_p99": "Fewer calls than an interval of the 99th percentile needs.",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, a smaller note and a gain below, a class for the look, a hint on hovering."""
+
+    text: str
+    note: str = ""
+    gain: str = ""
+    kind: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: headings, rows; the index of the row to mark, or None."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    marked: int | None = None
+
+
+def front_table(results: Results, chosen: int | None) -> Table:
+    """Return one row a candidate on the front: metrics with gains against the baseline, parameters."""
+    trials = list(results.front)
+    headings = ["trial", *_metric_headings(results), *_param_headings(results), "tags"]
+    rows = [
+        (_trial_cell(trial, chosen), *_metric_cells(results, trial, with_gains=True), *_tail(results, trial))
+        for trial in trials
+    ]
+    marked = next((index for index, trial in enumerate(trials) if trial.number == chosen), None)
+    return Table(tuple(headings), tuple(rows), marked)
+
+
+def candidate_table(results: Results, chosen: int | None) -> Table:
+    """Return the complete and pruned candidates that the chart shows: front first, then by trial."""
+    order = {group: index for index, group in enumerate(reversed(GROUPS))}
+    shown = sorted(shown_candidates(results), key=lambda pair: (order[pair[1]], pair[0].number))
+    headings = ["trial", "state", *_metric_headings(results), *_param_headings(results), "tags"]
+    rows = [
+        (
+            _trial_cell(trial, chosen),
+            Cell(LOOKS[group].name),
+            *_metric_cells(results, trial, with_gains=False),
+            *_tail(results, trial),
+        )
+        for trial, group in shown
+    ]
+    return Table(tuple(headings), tuple(rows))
+
+
+def outcome_table(results: Results) -> Table:
+    """Return how many trials ended how: state, reason, count."""
+    states = Counter(trial.state for trial in results.trials)
+    rows = [(Cell("complete"), Cell(DASH), Cell(f"{states['complete']:,}", kind="number"))]
+    for state in ("pruned", "failed"):
+        reasons = Counter(_reason(trial) for trial in results.trials if trial.state == state)
+        rows += [
+            (Cell(state), Cell(reason), Cell(f"{count:,}", kind="number"))
+            for reason, count in reasons.most_common()
+        ]
+    return Table(("state", "reason", "trials"), tuple(rows))
+
+
+def history_table(history: History) -> Table:
+    """Return the steps of the hypervolume."""
+    rows = [
+        (Cell(f"{number}", kind="number"), Cell(f"{share * 100:.1f}%", kind="number"))
+        for number, share in history.steps
+    ]
+    return Table(("after trial", "share of the final hypervolume"), tuple(rows))
+
+
+def fact_table(facts: Iterable[tuple[str, str]]) -> Table:
+    """Return names and texts as a table of two columns."""
+    return Table(("what", "value"), tuple((Cell(name), Cell(text)) for name, text in facts))
+
+
+def tag_table(results: Results) -> Table:
+    """Return each tag with its meaning in plain words and the number of candidates that have it."""
+    tags = Counter(tag for t in results.trials if t.evaluation is not None for tag in t.evaluation.tags)
+    rows = [
+        (Cell(one_line(tag)), Cell(TAGS.get(tag, DASH)), Cell(f"{count:,}", kind="number"))
+        for tag, count in tags.most_common()
+    ]
+    return Table(("tag", "what it means", "candidates"), tuple(rows))
+
+
+def _metric_headings(results: Results) -> list[str]:
+    return [one_line(metric.title) for metric in results.metrics]
+
+
+def _param_headings(results: Results) -> list[str]:
+    return [one_line(name) for name in results.param_names]
+
+
+def _trial_cell(trial: FinishedTrial, chosen: int | None) -> Cell:
+    if trial.number == chosen:
+        return Cell(str(trial.number), "recommended", kind="name")
+    return Cell(str(trial.number), "baseline" if trial.is_baseline else "", kind="name")
+
+
+def _metric_cells(results: Results, trial: FinishedTrial, *, with_gains: bool) -> list[Cell]:
+    objectives = {objective.metric.name: objective for objective in results.problem.objectives}
+    cells = []
+    for metric in results.metrics:
+        estimate = trial.estimate(metric.name)
+        text = value_text(estimate, metric)
+        found = (
+            gain(results, trial, objectives[metric.name])
+            if with_gains and metric.name in objectives
+            else None
+        )
+        kind = "number" if found is None else f"number {found.verdict}"
+        note, hint = format_ends(estimate, metric), missing(trial, metric.name) or ""
+        cells.append(Cell(text, note, _gain_text(found), kind, hint))
+    return cells
+
+
+def _gain_text(gain: Gain | None) -> str:
+    if gain is None:
+        return ""
+    sign = {"better": "\N{CHECK MARK}", "worse": "\N{BALLOT X}", "same": "="}
+    return f"{sign[gain.verdict]} {gain.text}"
+
+
+def _tail(results: Results, trial: FinishedTrial) -> tuple[Cell, ...]:
+    params = [
+        Cell(
+            setting_text(trial.params[name]) if name in trial.params else DASH,
+            kind=_kind(trial.params.get(name)),
+        )
+        for name in results.param_names
+    ]
+    tags = trial.evaluation.tags if trial.evaluation is not None else ()
+    return (*params, Cell(one_line(" ".join(tags)) or DASH))
+
+
+def _kind(value: object) -> str:
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _reason(trial: FinishedTrial) -> str:
+    return one_line(": ".join(part for part in (trial.stage, trial.reason) if part)) or DASH
