@@ -1,15 +1,17 @@
-# make demo   the main job on real data: creates the environment, installs, searches, reports
+# make demo   the main job on real data: creates the environment, installs, searches, reports;
+#             flags of `moo demo` go in DEMO, such as DEMO='--trials 60 --out there'
 # make test   the whole test suite
 # make check  format, lint, types
 PYTHON ?= python3
 VENV ?= .venv
+DEMO ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test check format clean
 
 demo: $(VENV)/.demo
-	$(BIN)/moo demo
+	$(BIN)/moo demo $(DEMO)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
