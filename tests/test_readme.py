@@ -1,0 +1,87 @@
+"""What the README shows is run as it is written, in the order it is written."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import moo
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(words, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with the README's task in it, after the README's `moo run`."""
+    place = tmp_path_factory.mktemp("readme")
+    (place / "my_task.py").write_text(blocks("python")[0])
+    return place
+
+
+def test_the_first_screen_is_the_two_commands() -> None:
+    assert blocks("sh")[0].split("\n") == ["make demo", "make test", ""]
+
+
+@pytest.mark.slow
+def test_make_demo_searches_and_reports(tmp_path) -> None:
+    out = tmp_path / "demo"
+    done = run(["make", "-C", str(ROOT), "demo", f"VENV={sys.prefix}", f"DEMO=--trials 3 --out {out}"], ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "3 trials, 3 complete" in done.stdout
+    assert {"index.html", "front.png", "candidates.csv", "report.json"} <= {f.name for f in out.iterdir()}
+
+
+@pytest.mark.slow
+def test_the_task_and_its_command_run_as_written(folder) -> None:
+    (command,) = (block for block in blocks("sh") if block.startswith("moo run"))
+    done = run(shlex.split(command), folder)
+    assert done.returncode == 0, done.stderr
+    assert "12 trials, 12 complete" in done.stdout
+    assert (folder / "moo-runs" / "perceptron" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_the_python_that_follows_resumes_the_same_study(folder) -> None:
+    (script,) = (block for block in blocks("python") if "moo.optimize(" in block)
+    done = run([sys.executable, "-c", script], folder)
+    assert done.returncode == 0, done.stderr
+    assert "param_learning_rate" in done.stdout
+    url = f"sqlite:///{folder}/moo-runs/perceptron/study.db"
+    assert len(moo.load_study(url).optuna_study.trials) == 12
+
+
+@pytest.mark.slow
+def test_the_profiler_alone_measures_a_model(folder) -> None:
+    (script,) = (block for block in blocks("python") if "OnnxRuntimeProfiler()" in block)
+    model = folder / "moo-runs" / "perceptron" / "trials" / "00000" / "model.onnx"
+    (folder / "model.onnx").write_bytes(model.read_bytes())
+    done = run([sys.executable, "-c", script], folder)
+    assert done.returncode == 0, done.stderr
+    assert "Statistic(value=" in done.stdout
+
+
+def test_every_shell_command_is_one_of_those_run_here() -> None:
+    words = [line.split()[:2] for block in blocks("sh") for line in block.strip().split("\n")]
+    assert words == [["make", "demo"], ["make", "test"], ["moo", "run"]]
+
+
+def test_every_metric_in_the_readme_is_in_the_table_and_the_other_way_round() -> None:
+    from moo.metrics import BUILT_IN
+
+    rows = re.search(r"\| metric \| unit.*?\n\n", README, flags=re.DOTALL)
+    assert rows is not None
+    assert set(re.findall(r"`(\w+)`", rows[0])) == set(BUILT_IN)
