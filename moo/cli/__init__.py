@@ -51,9 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         status = _explain(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("moo: stopped. What is finished is stored; the same command goes on.\n")
-        status = 130
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -61,8 +61,9 @@ class ProgressDisplay:
     def trial_finished(self, trial: FinishedTrial) -> None:
         """Show the trial's part in the whole."""
         assert self._results is not None, "begun() comes first"
-        self._results = dataclasses.replace(self._results, trials=(*self._results.trials, trial))
-        self._show()
+        if not self._progress.disable:
+            self._results = dataclasses.replace(self._results, trials=(*self._results.trials, trial))
+            self._show()
 
     def _show(self) -> None:
         assert self._results is not None

@@ -72,8 +72,12 @@ def sweep(task: Task, **arguments: Any) -> int:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = output_console()
-    with Interrupt() as interrupt, ProgressDisplay(output_console(stderr=True)) as display:
-        study = optimize(task, observer=display, should_stop=lambda: interrupt.requested, **arguments)
+    try:
+        with Interrupt() as interrupt, ProgressDisplay(output_console(stderr=True)) as display:
+            study = optimize(task, observer=display, should_stop=lambda: interrupt.requested, **arguments)
+    except KeyboardInterrupt:
+        console.print("Stopped at once: what is finished is stored, and the same command goes on.")
+        return 130
     results = study.results()
     print_summary(console, results)
     page = reports.write(results, study.folder)

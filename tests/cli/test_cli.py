@@ -186,6 +186,19 @@ def test_an_interrupt_finishes_the_trial_in_flight_reports_and_exits_with_130(he
     assert (here / "moo-runs" / "cheap" / "index.html").exists()
 
 
+def test_a_second_interrupt_stops_at_once_and_says_so(here) -> None:
+    process = moo_process(here, "run", "tasks.py:task", "--trials", "9", *OBJECTIVES, SECONDS_A_TRIAL="9")
+    wait_for_trials(here, 0)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "Ctrl-C again" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped at once" in out
+
+
 def test_a_killed_run_is_finished_by_the_same_command(here, capsys) -> None:
     words = ["run", "tasks.py:task", "--trials", "12", *OBJECTIVES]
     process = moo_process(here, *words, SECONDS_A_TRIAL="0.2")
