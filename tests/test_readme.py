@@ -59,7 +59,7 @@ def test_the_python_that_follows_resumes_the_same_study(folder) -> None:
     (script,) = (block for block in blocks("python") if "moo.optimize(" in block)
     done = run([sys.executable, "-c", script], folder)
     assert done.returncode == 0, done.stderr
-    assert "param_learning_rate" in done.stdout
+    assert "param_width" in done.stdout
     url = f"sqlite:///{folder}/moo-runs/perceptron/study.db"
     assert len(moo.load_study(url).optuna_study.trials) == 12
 
