@@ -17,20 +17,17 @@ from typing import Any
 
 __all__ = ["function_parts", "task_parts"]
 
+_FRAMEWORK = ("objectives._", "abc", "builtins")
 _PLAIN = (str, int, float, bool, type(None), tuple, list, dict, frozenset, set)
 
 
-def task_parts(task: object, library: str) -> dict[str, str]:
+def task_parts(task: object) -> dict[str, str]:
     """Return a digest or value for each part of a task.
 
-    Args:
-        task: The task.
-        library: Classes of this package are the framework, not the task.
+    The classes of this package's private modules are the framework, not the task.
     """
     parts: dict[str, str] = {}
-    classes = [
-        c for c in type(task).__mro__ if c.__module__.partition(".")[0] not in (library, "abc", "builtins")
-    ]
+    classes = [c for c in type(task).__mro__ if not c.__module__.startswith(_FRAMEWORK)]
     for owner in reversed(classes):
         for name, member in vars(owner).items():
             function = _function_of(member)

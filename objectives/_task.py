@@ -41,7 +41,7 @@ class Task(abc.ABC):
 
     def identity(self) -> dict[str, str]:
         """Return a digest of each part of the task that must not change within a study."""
-        return {"name": self.name, **task_parts(self, library="objectives")}
+        return {"name": self.name, **task_parts(self)}
 
     def setting(self) -> dict[str, Any]:
         """Return how candidates are measured, as plain JSON; `machine` must not change within a study."""

@@ -74,3 +74,11 @@ def test_a_change_of_meaning_is_named(identity, old, new, changed) -> None:
 
 def test_a_setting_of_the_instance_counts(identity) -> None:
     assert differing(identity(SOURCE), identity(SOURCE, scale=2)) == ["scale"]
+
+
+def test_the_demos_task_is_compared_like_any_other() -> None:
+    from objectives.digits import Digits
+
+    parts = Digits().identity()
+    assert {"build()", "fit()", "data()", "ACTIVATIONS", "accuracy"} <= set(parts)
+    assert "evaluate()" not in parts
