@@ -138,9 +138,11 @@ class TrialContext:
         seed: For everything random in this trial; the same for the same trial of the same seed.
         is_baseline: Whether relative bounds and gains will rest on this trial, so that it is worth
             measuring better.
+        metrics: Names of the metrics that the problem needs.
     """
 
     root: Path
     folder: Path
     seed: int
     is_baseline: bool = False
+    metrics: tuple[str, ...] = ()

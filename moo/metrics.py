@@ -23,6 +23,7 @@ __all__ = [
     "Direction",
     "Metric",
     "Stage",
+    "exact_texts",
     "find_metric",
     "format_difference",
     "format_ends",
@@ -105,7 +106,7 @@ def known_metrics(extra: Mapping[str, Metric] | None = None) -> dict[str, Metric
     return {**BUILT_IN, **(extra or {})}
 
 
-# unit -> factor to SI, for each dimension; units match without regard to case, but for M and m in SI prefixes
+# unit -> factor to SI, for each dimension; upper and lower case are told apart, as SI does
 _UNITS: Mapping[Dimension, Mapping[str, float]] = MappingProxyType(
     {
         "time": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0},
@@ -200,7 +201,10 @@ def format_value(value: float | None, metric: Metric) -> str:
     if math.isinf(value):
         return "infinite" if value > 0 else "-infinite"
     unit, factor = shown_unit(abs(value), metric)
-    return f"{_three_digits(value / factor)}{unit}"
+    text = _three_digits(value / factor)
+    if metric.dimension == "fraction" and text == "100" and value < 1:
+        text = f"{math.floor(value * 1e4) / 100:g}"  # what is not perfect never reads so
+    return f"{text}{unit}"
 
 
 def format_estimate(estimate: Estimate, metric: Metric) -> str:
@@ -242,6 +246,20 @@ def shown_unit(magnitude: float, metric: Metric) -> tuple[str, float]:
     if magnitude == 0:
         return next((row for row in shown if row[1] == 1.0), shown[-1])
     return next(((unit, factor) for unit, factor in shown if magnitude >= factor * 0.9995), shown[-1])
+
+
+def exact_texts(value: float, metric: Metric) -> list[str]:
+    """Return the value in each unit that needs few digits for it, as a person might type it.
+
+    >>> exact_texts(3e6, BUILT_IN["file_size"])
+    ['3000 kB', '3000 KB', '3 MB', '2929.69 KiB', '2.86102 MiB']
+    """
+    texts = []
+    for unit, factor in _UNITS[metric.dimension].items():
+        number = f"{value / factor:.6g}"
+        if unit and unit.isascii() and "e" not in number and 1 <= abs(value / factor) < 1e4:
+            texts.append(f"{number} {unit}".replace(" %", "%"))
+    return texts
 
 
 def format_difference(value: float, metric: Metric) -> str:

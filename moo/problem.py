@@ -17,6 +17,7 @@ from moo.evaluation import Estimate
 from moo.metrics import (
     Direction,
     Metric,
+    exact_texts,
     find_metric,
     format_difference,
     format_value,
@@ -104,9 +105,16 @@ class Constraint:
             return
         if self.relation == "offset":
             return
-        if self.sense == "<=" and low is not None and self.amount <= low:
+        is_above_low = self.metric.dimension in (
+            "time",
+            "bytes",
+            "rate",
+            "energy",
+        )  # nothing takes none at all
+        is_below = low is not None and (self.amount < low or (is_above_low and self.amount == low))
+        if self.sense == "<=" and is_below:
             raise ProblemError(
-                f"constraint {text!r} can never hold: {name} is above {format_value(low, self.metric)}"
+                f"constraint {text!r} can never hold: {name} is not below {format_value(low, self.metric)}"
             )
         if self.sense == ">=" and high is not None and self.amount > high:
             raise ProblemError(
@@ -123,22 +131,34 @@ class Constraint:
         """The name under which the trial's constraint value is stored."""
         return str(self)
 
-    def bound(self, baseline: float | None = None) -> float:
+    def bound(self, baseline: Estimate | None = None) -> float:
         """Return the bound in SI units.
 
         Args:
-            baseline: The baseline's value of this metric; needed for relative bounds only.
+            baseline: The baseline's estimate of this metric; needed for relative bounds only.
 
         Raises:
-            ProblemError: If the bound is relative and there is no baseline value.
+            ProblemError: If the bound is relative and there is no baseline value, or it can never
+                hold.
+
+        >>> Constraint.parse("latency_p95 <= 0.5 x baseline").bound(Estimate(0.004))
+        0.002
         """
         if not self.is_relative:
             return self.amount
-        if baseline is None:
+        if baseline is None or baseline.value is None:
+            reason = "not measured" if baseline is None else baseline.reason or "not known"
+            raise ProblemError(f"constraint '{self}' needs the baseline's {self.metric.name}: {reason}")
+        value = baseline.value
+        bound = self.amount * value if self.relation == "factor" else value + self.amount
+        low, high = self.metric.low, self.metric.high
+        if (self.sense == "<=" and low is not None and bound < low) or (
+            self.sense == ">=" and high is not None and bound > high
+        ):
             raise ProblemError(
-                f"constraint '{self}' needs the baseline's {self.metric.name}, which is not known"
+                f"constraint '{self}' can never hold: it comes to {format_value(bound, self.metric)}"
             )
-        return self.amount * baseline if self.relation == "factor" else baseline + self.amount
+        return bound
 
     def violation(self, estimate: Estimate, bound: float) -> float | None:
         """Return the unit-free violation: how far beyond the bound, as a fraction of the bound.
@@ -167,7 +187,7 @@ class Constraint:
     def __str__(self) -> str:
         name = self.metric.name
         if self.relation == "factor":
-            return f"{name} {self.sense} {self.amount:g} x baseline"
+            return f"{name} {self.sense} {self.amount:.15g} x baseline"
         if self.relation == "offset":
             if self.amount == 0:
                 return f"{name} {self.sense} baseline"
@@ -178,9 +198,10 @@ class Constraint:
 
 def _typed(value: float, metric: Metric) -> str:
     """Return the shortest text that `parse_quantity` reads back as this very value."""
-    text = format_value(value, metric)
-    if parse_quantity(text, metric) == value:
-        return text
+    shown = [format_value(value, metric), *exact_texts(value, metric)]
+    exact = [text for text in shown if parse_quantity(text, metric) == value]
+    if exact:
+        return min(exact, key=len)
     plain = {"time": "s", "bytes": "B", "energy": "J"}.get(metric.dimension, "")
     return f"{value!r} {plain}".rstrip()
 
@@ -204,6 +225,8 @@ def _parse_bound(text: str, metric: Metric) -> tuple[float, Relation]:
                 f"percent of the baseline is written as a factor, such as '1.1 x baseline', got {text!r}"
             )
         amount = parse_quantity(offset[2], metric)
+        if metric.dimension == "fraction" and abs(amount) >= 1:
+            raise ProblemError(f"a difference in points needs its %, such as 'baseline - 1%', got {text!r}")
         return (amount if offset[1] == "+" else -amount), "offset"
     return parse_quantity(text, metric), "absolute"
 
@@ -295,10 +318,8 @@ class Problem:
             ProblemError: If a relative bound's baseline value is missing, or the bounds that
                 follow from it contradict each other.
         """
-        bounds = []
-        for constraint in self.constraints:
-            estimate = (baseline or {}).get(constraint.metric.name)
-            bounds.append(constraint.bound(None if estimate is None else estimate.value))
+        known = baseline or {}
+        bounds = [constraint.bound(known.get(constraint.metric.name)) for constraint in self.constraints]
         _check_bounds(self.constraints, bounds)
         return tuple(bounds)
 

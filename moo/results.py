@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,6 +56,22 @@ class FinishedTrial:
         """Return a metric's estimate; one without a value where there is none."""
         known = {} if self.evaluation is None else self.evaluation.metrics
         return known.get(metric, Estimate(None, reason="not measured"))
+
+
+def commonest_failures(trials: Iterable[FinishedTrial]) -> list[tuple[str, int]]:
+    """Return each reason of failure with its count, the commonest first.
+
+    Reasons that differ in numbers alone, such as a measured time, count as one; the first is shown.
+    """
+    shown: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for trial in trials:
+        if trial.state == "failed":
+            reason = f"{trial.stage}: {trial.reason}"
+            pattern = re.sub(r"\d+(?:\.\d+)?", "#", reason)
+            shown.setdefault(pattern, reason)
+            counts[pattern] += 1
+    return [(shown[pattern], count) for pattern, count in counts.most_common()]
 
 
 @dataclass(frozen=True)
@@ -123,7 +140,7 @@ class Results:
     @cached_property
     def failures(self) -> list[tuple[str, int]]:
         """Each reason of failure with its count, the commonest first."""
-        return Counter(f"{trial.stage}: {trial.reason}" for trial in self.failed).most_common()
+        return commonest_failures(self.failed)
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:

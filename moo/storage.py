@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 import warnings
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -27,10 +28,24 @@ import sqlalchemy.exc
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from moo.errors import StorageError, StudyMismatchError
+from moo.errors import InputError, StorageError, StudyMismatchError
+from moo.evaluation import Evaluation
 from moo.problem import Problem
+from moo.results import FinishedTrial, State
 
-__all__ = ["hide_password", "open_storage", "open_study", "release_stale_trials", "worker_identity"]
+__all__ = [
+    "claim_folder",
+    "finished_trial",
+    "first_line",
+    "hide_password",
+    "open_storage",
+    "open_study",
+    "queue_again",
+    "release_stale_trials",
+    "sqlite_file",
+    "stored_record",
+    "worker_identity",
+]
 
 SCHEMA = "moo.study/1"
 STUDY = "moo:study"
@@ -41,9 +56,16 @@ EVALUATION = "moo:evaluation"
 FAILURE = "moo:failure"
 DURATION = "moo:duration_s"
 BASELINE = "moo:baseline"
+GIVEN_UP_BY = "moo:given_up_by"
 
 MAX_ATTEMPTS = 2
-_OWNERLESS_GRACE = timedelta(seconds=5)
+_UNSIGNED_GRACE = timedelta(seconds=60)  # asking can take seconds: a Gaussian process is fitted in it
+_MARKER = ".moo-study"
+_STATES: Mapping[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
 def hide_password(url: str) -> str:
@@ -70,19 +92,33 @@ def open_storage(url: str) -> BaseStorage:
         raise StorageError(f"storage {shown!r}: expected a URL, such as '{example}'")
     _check_sqlite_file(url)
     try:
-        return optuna.storages.get_storage(url)
+        return _connect(url)
     except ImportError as error:
         raise StorageError(f"storage {shown!r}: its driver is not installed: {error}") from error
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
-        raise StorageError(f"storage {shown!r} cannot be opened: {_first_line(error)}") from error
+        raise StorageError(f"storage {shown!r} cannot be opened: {first_line(error)}") from error
+
+
+def _connect(url: str) -> BaseStorage:
+    """Connect; once more where another process was just creating the tables."""
+    try:
+        return optuna.storages.get_storage(url)
+    except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError):
+        time.sleep(1.0)
+        return optuna.storages.get_storage(url)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file behind an SQLite URL, None for any other URL and for one in memory."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
+    return None if match is None or match[1] == ":memory:" else Path(match[1])
 
 
 def _check_sqlite_file(url: str) -> None:
     """Refuse what SQLite would report badly: a missing folder, or a file that is no database."""
-    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
-    if match is None or match[1] == ":memory:":
+    path = sqlite_file(url)
+    if path is None:
         return
-    path = Path(match[1])
     if path.is_dir():
         raise StorageError(f"storage {url!r} cannot be opened: {path} is a folder, expected a file")
     if not path.parent.is_dir():
@@ -99,7 +135,8 @@ def _check_sqlite_file(url: str) -> None:
         raise StorageError(f"storage {url!r} cannot be opened: {path} cannot be written")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without any password."""
     text = hide_password(str(error)).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -115,6 +152,8 @@ def stored_record(storage: BaseStorage, name: str) -> dict[str, Any] | None:
     except KeyError:
         return None
     record = storage.get_study_user_attrs(study_id).get(STUDY)
+    if record is None and not storage.get_all_trials(study_id, deepcopy=False):
+        return None  # its creation was cut off before anything was in it
     if record is None:
         raise StudyMismatchError(f"study {name!r} was not begun by moo: choose another study name")
     if record.get("schema") != SCHEMA:
@@ -155,17 +194,39 @@ def open_study(
     if begun is not None:
         _refuse_other(name, begun, problem, task, folder)
         _refuse_other_machine(name, storage, setting)
-        return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+    claim_folder(folder, name)
     study = optuna.create_study(
-        study_name=name, storage=storage, directions=problem.directions, sampler=sampler
+        study_name=name, storage=storage, directions=problem.directions, sampler=sampler, load_if_exists=True
     )
-    with warnings.catch_warnings():  # the names are for dashboards; the call is marked experimental
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([objective.metric.name for objective in problem.objectives])
-    study.set_user_attr(SETTING, dict(setting))
-    record = {"problem": problem.to_json(), "task": dict(task), "seed": seed, "folder": str(folder)}
-    study.set_user_attr(STUDY, {"schema": SCHEMA, **record})
+    if [direction.name.lower() for direction in study.directions] != problem.directions:
+        raise StudyMismatchError(f"study {name!r} was not begun by moo: choose another study name")
+    if begun is None:
+        with warnings.catch_warnings():  # the names are for dashboards; the call is marked experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([objective.metric.name for objective in problem.objectives])
+        study.set_user_attr(SETTING, dict(setting))
+        begun = {"schema": SCHEMA, "problem": problem.to_json(), "task": dict(task), "seed": seed}
+    if begun.get("folder") != str(folder):
+        study.set_user_attr(STUDY, {**begun, "folder": str(folder)})
     return study
+
+
+def claim_folder(folder: Path, name: str) -> None:
+    """Make a study's folder, and refuse one that holds another study's files.
+
+    Raises:
+        InputError: If it belongs to another study or cannot be written.
+    """
+    marker = folder / _MARKER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        owner = marker.read_text(encoding="utf-8").strip() if marker.exists() else name
+        if owner == name:
+            marker.write_text(name + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"folder: {folder} cannot be written: {error.strerror}") from error
+    if owner != name:
+        raise InputError(f"folder: {folder} holds the study {owner!r}: choose another folder for {name!r}")
 
 
 def _refuse_other(
@@ -183,7 +244,7 @@ def _refuse_other(
             " Use the same again, or another study name"
         )
     before = Path(begun["folder"])
-    if before.resolve() != folder.resolve() and before.is_dir():
+    if before != folder and before.is_dir():
         raise StudyMismatchError(
             f"study {name!r} keeps its files in {before}, got {folder}: use the same folder again"
         )
@@ -215,63 +276,108 @@ def _refuse_other_machine(name: str, storage: BaseStorage, setting: Mapping[str,
 
 def worker_identity() -> dict[str, Any]:
     """Return what tells this process from any other: host, boot, process number and start time."""
-    process = psutil.Process()
     return {
         "host": socket.gethostname(),
-        "boot": _boot_id(),
-        "pid": process.pid,
-        "started": process.create_time(),
+        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "namespace": _namespace(),
+        "pid": os.getpid(),
+        "started": _start_time(os.getpid()),
     }
 
 
-def _boot_id() -> str | None:
+def _read(path: str) -> str | None:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return None
 
 
-def _is_gone(worker: Mapping[str, Any]) -> bool:
+def _namespace() -> str | None:
+    """Return which processes this process number counts among: containers may share a host name."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _start_time(pid: int) -> float | None:
+    """Return when a process started, None where there is none; on Linux a count that no clock moves."""
+    stat = _read(f"/proc/{pid}/stat")
+    if stat is not None:
+        return float(stat.rpartition(")")[2].split()[19])  # field 22 of proc(5), in ticks since boot
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def _is_gone(worker: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
     """Return whether a worker of this host has ended; one of another host is taken to live."""
-    here = worker_identity()
-    if worker["host"] != here["host"]:
+    if worker["host"] != here["host"] or worker.get("namespace") != here["namespace"]:
         return False
     if worker["boot"] != here["boot"]:
         return True
-    try:
-        return bool(abs(psutil.Process(worker["pid"]).create_time() - worker["started"]) > 1.0)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
-        return False
+    return bool(_start_time(worker["pid"]) != worker["started"])
 
 
 def release_stale_trials(storage: BaseStorage, name: str) -> list[int]:
     """Put the trials of ended processes back in the queue and return their numbers.
 
     Such a trial keeps its number and configuration and is run again, so nothing is doubled. One
-    that was begun `MAX_ATTEMPTS` times already is stored as failed: it kills its process.
+    that was begun `MAX_ATTEMPTS` times already is stored as failed: it kills its process. Two
+    processes may release one trial in the same instant; the one that loses it finds out before it
+    tells.
+
+    Returns:
+        Numbers of the trials that are no longer running, failed ones among them.
     """
+    here = worker_identity()
     study_id = storage.get_study_id_from_name(name)
     released = []
     for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_stale(trial):
-            continue
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-        if trial.user_attrs.get(ATTEMPTS, 1) >= MAX_ATTEMPTS:
-            reason = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
-            storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
-            storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        else:
-            storage.set_trial_state_values(trial_id, TrialState.WAITING)
-            released.append(trial.number)
+        if not _is_stale(trial, here) or storage.get_trial(trial_id).user_attrs != trial.user_attrs:
+            continue
+        released.append(trial.number)
+        is_done = trial.user_attrs.get(EVALUATION) is not None
+        if trial.user_attrs.get(ATTEMPTS, 1) < MAX_ATTEMPTS or is_done:
+            queue_again(storage, trial_id)
+            continue
+        reason = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
+        storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
+        storage.set_trial_user_attr(trial_id, GIVEN_UP_BY, here)
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
     return released
 
 
-def _is_stale(trial: FrozenTrial) -> bool:
+def queue_again(storage: BaseStorage, trial_id: int) -> None:
+    """Put a running trial back in the queue, unsigned."""
+    storage.set_trial_user_attr(trial_id, WORKER, None)
+    storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def _is_stale(trial: FrozenTrial, here: Mapping[str, Any]) -> bool:
     worker = trial.user_attrs.get(WORKER)
     if worker is not None:
-        return _is_gone(worker)
-    # no worker yet: its process was killed between asking and signing, or is just about to sign
+        return _is_gone(worker, here)
+    # unsigned: its process was killed between asking and signing, or is about to sign
     begun = trial.datetime_start
-    return begun is None or datetime.now(begun.tzinfo) - begun > _OWNERLESS_GRACE
+    return begun is None or datetime.now(begun.tzinfo) - begun > _UNSIGNED_GRACE
+
+
+def finished_trial(trial: FrozenTrial) -> FinishedTrial:
+    """Return a stored trial as a row of the results."""
+    attrs = trial.user_attrs
+    record = attrs.get(EVALUATION)
+    failure = attrs.get(FAILURE) or {}
+    return FinishedTrial(
+        number=trial.number,
+        state=_STATES[trial.state],
+        params=trial.params,
+        evaluation=None if record is None else Evaluation.from_json(record),
+        violations=trial.constraints,
+        stage=failure.get("stage"),
+        reason=failure.get("reason"),
+        is_baseline=bool(attrs.get(BASELINE)),
+        duration_s=attrs.get(DURATION),
+    )

@@ -62,9 +62,24 @@ def correct_predictions(outputs: Sequence[NDArray[Any]], targets: NDArray[Any]) 
         n_bad = np.count_nonzero(~np.isfinite(scores))
         raise ScoreError(f"{n_bad} of {scores.size} scores are not finite: training diverged")
     if scores.ndim == 1 or scores.shape[1] == 1:
+        _check_two_classes(scores, labels)
         return np.asarray((scores.reshape(-1) > 0) == (labels > 0), dtype=np.bool_)
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise ScoreError(
             f"targets go from {labels.min()} to {labels.max()}, but the model has {scores.shape[1]} classes"
         )
     return np.asarray(scores.argmax(axis=1) == labels, dtype=np.bool_)
+
+
+def _check_two_classes(scores: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Refuse one score a sample where a threshold of zero would mean nothing."""
+    if not np.isin(labels, (0, 1)).all():
+        raise ScoreError(
+            "one score a sample tells two classes apart,"
+            f" but targets go from {labels.min()} to {labels.max()}"
+        )
+    if ((scores >= 0) & (scores <= 1)).all():
+        raise ScoreError(
+            "the scores are all within 0 and 1, as after a sigmoid: return logits, where above zero means"
+            " class 1, or override score()"
+        )

@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 
 from moo.errors import MeasureError, ScoreError
 from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
-from moo.metrics import Metric
+from moo.metrics import BUILT_IN, Metric
 from objectives._accuracy import fraction_correct
 from objectives._task import checked_metrics
 from profilers import Measurement, Profiler, ProfilerError, Protocol, Runtime, Statistic, fingerprint
 
-__all__ = ["Deployment", "Score", "Stopwatch", "machine_part"]
+__all__ = ["LATENCIES", "Deployment", "Score", "Stopwatch", "machine_part"]
 
 Score = Mapping[str, float | Estimate | NDArray[np.bool_]]
 """What `score()` returns: a number, an estimate, or which samples are correct, by metric name."""
 
-_LATENCIES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
+LATENCIES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
+_MEASURED = set(BUILT_IN) - {"accuracy"}
+_ROTATED_BATCHES = 32
 _MACHINE = ("cpu_model", "machine", "logical_cores", "onnxruntime")
 
 
@@ -89,7 +91,7 @@ class Deployment:
             MeasureError: If the process that measures it fails.
         """
         with self.watch.stage("measure"), _profiling():
-            inputs = {name: _at_least(array, self.runtime.batch) for name, array in self.inputs.items()}
+            inputs = {name: _rotated(array, self.runtime.batch) for name, array in self.inputs.items()}
             return self.profiler.measure(
                 self.path, self.runtime, protocol=self.protocol, inputs=inputs, seed=seed
             )
@@ -126,7 +128,7 @@ class Deployment:
                 sha256=measurement.model.sha256,
                 bytes=measurement.model.bytes,
             ),
-            runtime=vars_of(self.runtime),
+            runtime=dataclasses.asdict(self.runtime),
             environment=fingerprint(measurement.environment),
             files={role: (folder / name).as_posix() for role, name in files.items()},
             seconds=self.watch.seconds,
@@ -136,7 +138,7 @@ class Deployment:
 def measured_metrics(measurement: Measurement) -> dict[str, Estimate]:
     """Return a measurement's statistics under the names of the metrics table."""
     return {
-        **{name: _latency(measurement, q) for name, q in _LATENCIES.items()},
+        **{name: _latency(measurement, q) for name, q in LATENCIES.items()},
         "throughput": _estimate(measurement.throughput()),
         "peak_memory": _estimate(measurement.peak_memory()),
         "load_time": _estimate(measurement.load_time()),
@@ -155,19 +157,16 @@ def _latency(measurement: Measurement, q: float) -> Estimate:
     )
 
 
-def vars_of(record: Any) -> dict[str, Any]:
-    """Return a record's public fields."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
 def _estimate(statistic: Statistic) -> Estimate:
     reason = statistic.reason if statistic.value is None else None
     return Estimate(statistic.value, statistic.low, statistic.high, reason)
 
 
-def _at_least(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    """Repeat rows where there are fewer than one batch."""
-    return array if len(array) >= rows else np.resize(array, (rows, *array.shape[1:]))
+def _rotated(array: NDArray[Any], batch: int) -> NDArray[Any]:
+    """Return the rows to time with: some batches, or repeated rows where there are fewer than one."""
+    if len(array) >= batch:
+        return array[: _ROTATED_BATCHES * batch]
+    return np.resize(array, (batch, *array.shape[1:]))
 
 
 def _split_score(scored: Score) -> tuple[dict[str, float | Estimate], dict[str, NDArray[np.bool_]]]:
@@ -176,6 +175,9 @@ def _split_score(scored: Score) -> tuple[dict[str, float | Estimate], dict[str, 
     correct: dict[str, NDArray[np.bool_]] = {}
     if not isinstance(scored, Mapping):
         raise ScoreError(f"score() must return metric values by name, got {type(scored).__name__}")
+    measured = sorted(set(scored) & _MEASURED)
+    if measured:
+        raise ScoreError(f"score() returned {', '.join(measured)}: that is measured or counted, not scored")
     for name, value in scored.items():
         if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.ndim == 1:
             correct[name] = value

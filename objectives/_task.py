@@ -83,7 +83,7 @@ class FunctionTask(Task):
     ) -> None:
         self._function = function
         self._baseline = baseline
-        self._name = name if name is not None else function.__name__.strip("<>")
+        self._name = name if name is not None else getattr(function, "__name__", "function").strip("<>")
         self.metrics = tuple(metrics)
 
     @property
@@ -97,7 +97,8 @@ class FunctionTask(Task):
 
     def identity(self) -> dict[str, str]:
         """Return the digest of the function."""
-        return {"name": self.name, **function_parts(self._function)}
+        own = {"baseline": repr(self._baseline), "metrics": repr(self.metrics)}
+        return {"name": self.name, **own, **function_parts(self._function)}
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:  # noqa: ARG002
         """Return what the function returned."""
@@ -124,10 +125,21 @@ def checked_metrics(values: Mapping[str, float | Estimate], own: Sequence[Metric
                 f"unknown metric {name!r}: declare it in `metrics`; {did_you_mean(str(name), known)}"
             )
         estimate = value if isinstance(value, Estimate) else _estimate(name, value)
-        if estimate.value in (float("inf"), float("-inf")):
-            raise ScoreError(f"{name} is {estimate.value}: expected a finite number")
+        _check_range(estimate.value, known[name])
         checked[name] = estimate
     return checked
+
+
+def _check_range(value: float | None, metric: Metric) -> None:
+    if value is None:
+        return
+    if value in (float("inf"), float("-inf")):
+        raise ScoreError(f"{metric.name} is {value}: expected a finite number")
+    low = float("-inf") if metric.low is None else metric.low
+    high = float("inf") if metric.high is None else metric.high
+    if not low <= value <= high:
+        hint = ", a fraction" if metric.dimension == "fraction" else ""
+        raise ScoreError(f"{metric.name} is {value:g}: expected {low:g} to {high:g}{hint}")
 
 
 def _estimate(name: str, value: object) -> Estimate:

@@ -17,11 +17,11 @@ from moo.evaluation import Evaluation, TrialContext
 from objectives._accuracy import correct_predictions
 from objectives._data import Splits
 from objectives._export import INPUT_NAME, check_same_outputs, export_onnx, framework_outputs
-from objectives._pipeline import Deployment, Score, Stopwatch, machine_part, vars_of
+from objectives._pipeline import LATENCIES, Deployment, Score, Stopwatch, machine_part
 from objectives._report import Report
 from objectives._size import count_macs, count_parameters
 from objectives._task import Task
-from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime, environment
+from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime, environment, smallest_n
 
 if TYPE_CHECKING:
     import optuna
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["TorchTask"]
 
 _CHECKED_ROWS = 256
-_BASELINE_LAUNCHES = 5
+_TAIL_BUDGET_S = 40.0  # within the profiler's limit of 60 s for a process, warm-up and loading included
+_BASELINE_LAUNCHES = 6  # the fewest that give the median over launches an interval
 
 
 class TorchTask(Task):
@@ -87,7 +88,7 @@ class TorchTask(Task):
             "environment": machine,
             "machine": machine_part(machine),
             "protocol": self.protocol.to_json(),
-            "runtime": vars_of(self.runtime),
+            "runtime": dataclasses.asdict(self.runtime),
         }
 
     def identity(self) -> dict[str, str]:
@@ -123,10 +124,22 @@ class TorchTask(Task):
         return dataclasses.replace(evaluation, curve=report.curve)
 
     def _protocol_of(self, context: TrialContext) -> Protocol:
-        """Return the protocol; the baseline, which bounds rest on, is launched several times."""
-        if not context.is_baseline:
-            return self.protocol
-        return dataclasses.replace(self.protocol, launches=max(self.protocol.launches, _BASELINE_LAUNCHES))
+        """Return the protocol, with the calls and the time that the problem's percentiles need.
+
+        The baseline, which bounds rest on, is launched several times.
+        """
+        protocol = self.protocol
+        if context.is_baseline:
+            protocol = dataclasses.replace(protocol, launches=max(protocol.launches, _BASELINE_LAUNCHES))
+        needed = max((smallest_n(q) for name, q in LATENCIES.items() if name in context.metrics), default=0)
+        if needed > smallest_n(0.5):  # a tail: never refused for want of calls where time can mend it
+            return dataclasses.replace(
+                protocol,
+                min_calls=max(protocol.min_calls, needed),
+                max_calls=max(protocol.max_calls, needed),
+                time_budget_s=max(protocol.time_budget_s, _TAIL_BUDGET_S),
+            )
+        return protocol
 
     def _fitted(self, trial: optuna.Trial, watch: Stopwatch, report: Report) -> torch.nn.Module:
         with watch.stage("data"):

@@ -147,7 +147,7 @@ class Measurement:
         call_us = 1e6 * min(float(np.median(launch.call_s())) for launch in self.launches)
         reason = (
             f"one call takes {call_us:.3g} us: too short to time alone, so p{100 * q:g} of single calls "
-            f"is unknown; high bounds it by blocks of {k}"
+            f"is unknown; high bounds it by blocks of {k}; take a larger batch"
         )
         return Statistic(None, None, bound.high, bound.n, None, reason)
 
@@ -250,14 +250,15 @@ class Measurement:
         return self._bootstrap(samples, partial(weighted_quantile, q=q))
 
     def _across_launches(self, values: list[int | float | None], what: str) -> Statistic:
-        known = [np.array([value], dtype=np.float64) for value in values if value is not None]
+        known = [float(value) for value in values if value is not None]
         n = len(known)
         if n < len(values):
             return Statistic(None, None, None, n, None, f"{what} could not be read on this machine")
-        if n == 1:
-            reason = f"the interval of {what} needs at least 2 launches, got 1"
-            return Statistic(float(known[0][0]), None, None, 1, 2, reason)
-        return self._bootstrap(known, partial(weighted_quantile, q=0.5))
+        needed = smallest_n(0.5)
+        if n >= needed:
+            return quantile_interval(np.array(known), 0.5)
+        reason = f"the interval of {what} needs at least {needed} launches, got {n}"
+        return Statistic(float(np.median(known)), None, None, n, needed, reason)
 
     def _bootstrap(self, samples: list[Array], statistic: Callable[[Array, Array], float]) -> Statistic:
         return bootstrap_interval(samples, statistic, np.random.default_rng(BOOTSTRAP_SEED))

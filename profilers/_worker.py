@@ -23,6 +23,7 @@ from time import perf_counter, perf_counter_ns, thread_time_ns
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+MOST_FEEDS = 64  # inputs rotated through; more would only fill the memory that is measured
 N_MADE_INPUTS = 4  # inputs to rotate when none are given
 FEWEST_MEMORY_CALLS = 2  # the second call may need twice the memory of the first, in ONNX Runtime's arena
 LARGEST_BLOCK = 2**16  # calls in a block; even a call of 1 ns would not need more
@@ -133,7 +134,7 @@ class Inputs:
         rows = self.rows()
         if self._batched and rows < self._batch:
             raise UnusableModelError(f"inputs must have at least one batch of {self._batch} rows, got {rows}")
-        return max(1, rows // self._batch)
+        return min(MOST_FEEDS, max(1, rows // self._batch))
 
     def feed(self, index: int) -> Feed:
         """Feed number `index`, in memory of its own."""
@@ -268,24 +269,25 @@ def windows_agree(first: Any, second: Any, ranks: tuple[int, int]) -> bool:
 def warm_up(timer: Timer, request: dict[str, Any], deadline_ns: int) -> tuple[int, int, bool]:
     """Call until two consecutive windows agree; returns the calls in a block, the calls made, and if they do.
 
-    The calls in a block double, and the windows start over, while the shortest block of a window is too
-    short.
+    The calls in a block grow, and the windows start over, while the shortest block of a window is too
+    short; that is settled even when there is no time left, for such blocks take none.
     """
     window, ranks, shortest_ns = request["warmup_window"], request["warmup_ranks"], request["min_block_ns"]
     calls_per_block, n_calls, previous = 1, 0, None
-    while perf_counter_ns() < deadline_ns:
-        n_blocks = timer.fill(timer.blocks(calls_per_block), 0, window, deadline_ns)
+    while True:
+        window_end_ns = max(deadline_ns, perf_counter_ns() + 2 * window * shortest_ns)
+        n_blocks = timer.fill(timer.blocks(calls_per_block), 0, window, window_end_ns)
         n_calls += n_blocks * calls_per_block
         wall_ns = timer.wall_ns[:n_blocks].copy()
         if wall_ns.min() < shortest_ns and calls_per_block < LARGEST_BLOCK:
-            calls_per_block, previous = 2 * calls_per_block, None
-        elif n_blocks < window:
-            break
-        elif previous is not None and windows_agree(previous, wall_ns, ranks):
+            enough = -(-calls_per_block * shortest_ns // max(1, int(wall_ns.min())))
+            calls_per_block, previous = min(LARGEST_BLOCK, max(calls_per_block + 1, int(enough))), None
+        elif n_blocks == window and previous is not None and windows_agree(previous, wall_ns, ranks):
             return calls_per_block, n_calls, True
+        elif perf_counter_ns() >= deadline_ns:
+            return calls_per_block, n_calls, False
         else:
             previous = wall_ns
-    return calls_per_block, n_calls, False
 
 
 def is_precise(wall_ns: Any, targets: list[dict[str, Any]], *, is_batched: bool) -> bool:
@@ -378,11 +380,12 @@ class Job:
         def call(feed: Feed) -> Any:
             return session.run(names, feed)
 
-        first, deadline_ns = self.first_calls(call, inputs, n_feeds)
+        first = self.first_calls(call, inputs, n_feeds)
         n_samples = max(self.request["looks"][-1]["n"], self.request["warmup_window"])
         timer = Timer(call, [inputs.feed(index) for index in range(n_feeds)], n_samples)
         gc.collect()
         gc.disable()
+        deadline_ns = perf_counter_ns() + self.request["warmup_budget_ns"]
         calls_per_block, n_warmup, agreed = warm_up(timer, self.request, deadline_ns)
         self.stage("steady state")
         switches_before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
@@ -402,10 +405,8 @@ class Job:
             }
         )
 
-    def first_calls(
-        self, call: Callable[[Feed], Any], inputs: Inputs, n_feeds: int
-    ) -> tuple[dict[str, Any], int]:
-        """Time the first call, read the peak memory after a few more, and say when the warm-up must end."""
+    def first_calls(self, call: Callable[[Feed], Any], inputs: Inputs, n_feeds: int) -> dict[str, Any]:
+        """Time the first call, and read the peak memory after a call with each input."""
         self.stage("first call")
         process = Path("/proc/self")
         feed = inputs.feed(0)
@@ -422,13 +423,12 @@ class Job:
             call(feed)
             n_calls += 1
         peak = status_bytes(process, "VmHWM") if can_reset else None
-        first = {
+        return {
             "first_call_s": (after_ns - before_ns) / 1e9,
             "warmup_calls": n_calls - 1,
             "peak_memory_bytes": resident_bytes() if peak is None else peak,
             "memory_tag": "memory_fallback" if peak is None else None,
         }
-        return first, deadline_ns
 
     def run(self) -> dict[str, Any]:
         """The outputs for all rows of the inputs, batch by batch, each output in a file."""

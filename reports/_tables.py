@@ -18,6 +18,7 @@ TAGS = {
     "ok": "Nothing to object to: quiet machine, steady times, intervals as narrow as the protocol seeks.",
     "contended": "Other work took the processor during at least one launch; times may be too long.",
     "ep_fallback": "The model did not run on the execution provider that was asked for.",
+    "few_launches": "Measured in 2 to 9 processes: the interval holds the truth less often than it says.",
     "imprecise": "An interval is wider than the protocol seeks, or could not be given.",
     "memory_fallback": "Resident memory after the calls stands in for the peak, which could not be read.",
     "not_stationary": "Times kept changing during the measurement, or the warm-up ran out of time.",

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from moo.metrics import format_value
 from moo.problem import Objective
 from moo.results import FinishedTrial, Results
-from moo.study import Study
 
 __all__ = ["ProgressDisplay"]
 
@@ -50,9 +49,9 @@ class ProgressDisplay:
     ) -> None:
         self._progress.stop()
 
-    def begun(self, study: Study, n_trials: int) -> None:
+    def begun(self, results: Results, n_trials: int) -> None:
         """Show how far an earlier run came."""
-        self._results = study.results()
+        self._results = results
         self._n_trials, self._n_before = n_trials, len(self._results.trials)
         self._begun_s = time.monotonic()
         self._bar = self._progress.add_task("trials", total=n_trials, status="")

@@ -81,8 +81,11 @@ def sweep(task: Task, **arguments: Any) -> int:
     results = study.results()
     print_summary(console, results)
     page = reports.write(results, study.folder)
-    console.print(f"Report: {page}", soft_wrap=True)
+    here = Path.cwd()
+    console.print(f"Report: {page.relative_to(here) if page.is_relative_to(here) else page}", soft_wrap=True)
     n_trials = arguments["n_trials"]
+    for number, host in study.running:
+        console.print(f"Trial {number} is still being run by a process on {host}, or was lost with it.")
     if interrupt.requested and len(results.trials) < n_trials:
         console.print(f"Stopped at {len(results.trials)} of {n_trials} trials: the same command goes on.")
         return 130

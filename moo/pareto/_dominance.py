@@ -38,4 +38,6 @@ def nondominated(losses: ArrayLike, /) -> NDArray[np.bool_]:
 def _best(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     if points.shape[1] == 1:
         return np.asarray(points[:, 0] == points[:, 0].min(), dtype=np.bool_)
-    return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=np.bool_)
+    # dominance depends on the order alone, and moocore (0.3.2) is wrong or crashes on infinities
+    ranks = np.column_stack([np.unique(column, return_inverse=True)[1] for column in points.T])
+    return np.asarray(moocore.is_nondominated(ranks.astype(np.float64), keep_weakly=True), dtype=np.bool_)

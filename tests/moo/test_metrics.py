@@ -83,3 +83,8 @@ def test_an_estimate_reads_with_its_interval_in_one_unit(estimate: Estimate, exp
 def test_a_metric_name_that_no_one_could_type_in_a_constraint_is_refused() -> None:
     with pytest.raises(ProblemError, match="letters, digits and underscores"):
         Metric(name="my metric <= 3")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1.0, "100%"), (0.9997, "99.97%"), (0.99999, "99.99%")])
+def test_what_is_not_perfect_never_reads_as_100_percent(value: float, shown: str) -> None:
+    assert format_value(value, BUILT_IN["accuracy"]) == shown

@@ -17,6 +17,7 @@ CONSTRAINTS = [
     "peak_memory <= baseline + 8 MiB",
     "parameters <= baseline",
     "latency_p50 <= 123.456789 us",
+    "latency_p95 <= 1.2345678 x baseline",
 ]
 
 
@@ -48,6 +49,7 @@ def test_any_bound_reads_back_exactly(amount: float) -> None:
         ("latency_p95 <= -0.5 x baseline", "positive factor"),
         ("latency_p95 <= two x baseline", "expected a number before 'x baseline'"),
         ("latency_p95 <= baseline + 10%", "written as a factor"),
+        ("accuracy >= baseline - 1", "needs its %"),
         ("latency_p95 <= baseline * 2 * 3", "expected a number"),
         ("5 ms >= latency_p95", "unknown metric '5'|expected 'metric <= bound'"),
     ],
@@ -68,9 +70,9 @@ def test_any_text_is_a_constraint_or_refused(text: str) -> None:
 
 
 def test_relative_bounds_follow_the_baseline() -> None:
-    assert Constraint.parse("latency_p95 <= 0.5 x baseline").bound(0.004) == 0.002
-    assert Constraint.parse("accuracy >= baseline - 1%").bound(0.95) == pytest.approx(0.94)
-    assert Constraint.parse("parameters <= baseline").bound(100) == 100
+    assert Constraint.parse("latency_p95 <= 0.5 x baseline").bound(Estimate(0.004)) == 0.002
+    assert Constraint.parse("accuracy >= baseline - 1%").bound(Estimate(0.95)) == pytest.approx(0.94)
+    assert Constraint.parse("parameters <= baseline").bound(Estimate(100)) == 100
 
 
 def test_a_relative_bound_without_a_baseline_is_refused() -> None:
@@ -162,3 +164,8 @@ def test_texts_for_people() -> None:
     assert describe_bound(constraint, 0.002) == "latency_p95 <= 0.5 x baseline = 2 ms"
     assert describe_difference(0.95, 0.94, BUILT_IN["accuracy"]) == "+1 points"
     assert describe_difference(2e6, 1e6, BUILT_IN["parameters"]) == "+100%"
+
+
+def test_a_bound_on_the_smallest_value_possible_may_hold() -> None:
+    misses = {"misses": Metric(name="misses", dimension="count", low=0.0)}
+    assert Constraint.parse("misses <= 0", misses).amount == 0

@@ -54,6 +54,8 @@ def test_predictions_are_compared_sample_by_sample(scores, targets, expected) ->
         ([np.zeros((1, 3, 3))], [0], "override score"),
         ([np.zeros((1, 3))], [3], "the model has 3 classes"),
         ([np.zeros((1, 3))], [-1], "from -1"),
+        ([np.array([0.5, -0.5])], [0, 2], "two classes apart, but targets go from 0 to 2"),
+        ([np.array([0.2, 0.9])], [0, 1], "as after a sigmoid"),
         ([np.full((1, 3), np.nan)], [0], "3 of 3 scores are not finite"),
     ],
 )

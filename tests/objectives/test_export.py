@@ -30,7 +30,13 @@ def test_the_batch_dimension_is_symbolic(tmp_path) -> None:
         ([np.zeros(2)], [np.zeros(2), np.zeros(2)], "has 1 outputs, the framework 2"),
         ([np.zeros((2, 1))], [np.zeros(2)], "gives shape"),
         ([np.array([1.0, np.nan])], [np.array([1.0, 1.0])], "not finite in different places"),
-        ([np.array([100.0, 1.2])], [np.array([100.0, 1.0])], "differs from the framework by 0.002"),
+        ([np.array([[100.0, 1.2]])], [np.array([[100.0, 1.0]])], "differs from the framework by 0.002"),
+        (
+            [np.array([[1e4, 0], [0.2, 0.1]])],
+            [np.array([[1e4, 0], [0.1, 0.2]])],
+            "differs from the framework by 0.01",
+        ),
+        ([np.array([True, False])], [np.array([True, True])], "differs from the framework by 1"),
     ],
 )
 def test_outputs_that_differ_are_refused(artefact, framework, said) -> None:
@@ -41,7 +47,7 @@ def test_outputs_that_differ_are_refused(artefact, framework, said) -> None:
 @pytest.mark.parametrize(
     ("artefact", "framework"),
     [
-        ([np.array([100.0, 1.05])], [np.array([100.0, 1.0])]),
+        ([np.array([[100.0, 1.05]])], [np.array([[100.0, 1.0]])]),
         ([np.array([np.nan, 1.0])], [np.array([np.nan, 1.0])]),
         ([np.zeros(2)], [np.zeros(2)]),
         ([np.zeros((0, 2))], [np.zeros((0, 2))]),

@@ -86,6 +86,7 @@ def test_the_rest_of_the_evaluation_is_there(evaluated) -> None:
 
 
 def test_the_same_seed_trains_the_same_model(evaluated, trial, context) -> None:
+    torch.rand(7)  # whatever was drawn before does not matter
     evaluation = Linear().evaluate(trial, context)
     inputs = np.zeros((1, 4), np.float32)
     first, second = (
@@ -112,6 +113,13 @@ def test_a_batch_larger_than_the_validation_data_is_measured(with_fit, trial, co
     evaluation = with_fit(runtime=Runtime(batch=64)).evaluate(trial, context)
     assert evaluation.metrics["accuracy"].value > 0.9
     assert evaluation.runtime["batch"] == 64
+
+
+@pytest.mark.parametrize(("metric", "n"), [("latency_p50", 72), ("latency_p95", 72), ("latency_p99", 368)])
+def test_enough_calls_are_timed_for_the_percentile_that_the_problem_needs(context, metric, n) -> None:
+    protocol = Linear()._protocol_of(dataclasses.replace(context, metrics=(metric,)))
+    assert protocol.min_calls == n
+    assert (protocol.time_budget_s > 15) == (metric != "latency_p50")
 
 
 def test_one_validation_sample_is_enough(with_fit, trial, context) -> None:
@@ -159,7 +167,7 @@ def test_a_model_that_does_not_export_fails_in_one_line(with_fit, trial, context
 
 
 def test_an_artefact_that_computes_something_else_is_refused(with_fit, trial, context) -> None:
-    with pytest.raises(ExportError, match="differs from the framework by 1 of the largest"):
+    with pytest.raises(ExportError, match="differs from the framework by 1 of a row"):
         with_fit(**untrained(TwoFaced)).evaluate(trial, context)
 
 
@@ -183,6 +191,8 @@ def test_a_model_that_diverged_has_no_accuracy(with_fit, trial, context) -> None
         ({"accuracy": float("nan")}, "accuracy is NaN"),
         ({"f1": 0.5}, "unknown metric 'f1'"),
         (0.5, "metric values by name"),
+        ({"accuracy": 98.0}, "accuracy is 98: expected 0 to 1, a fraction"),
+        ({"accuracy": 0.9, "latency_p50": 1e-9}, "latency_p50: that is measured or counted, not scored"),
     ],
 )
 def test_a_score_that_is_no_number_fails(with_fit, trial, context, score, said) -> None:

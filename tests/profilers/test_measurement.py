@@ -94,7 +94,7 @@ def test_one_launch_cannot_tell_the_interval_of_memory_or_load_time() -> None:
     for statistic in (measurement(launch()).peak_memory(), measurement(launch()).load_time()):
         assert statistic.value is not None
         assert (statistic.low, statistic.high) == (None, None)
-        assert statistic.needs_n == 2
+        assert statistic.needs_n == 6
 
 
 def test_memory_of_several_launches_has_an_interval() -> None:
@@ -117,8 +117,13 @@ def test_latency_of_several_launches_sees_the_spread_between_them() -> None:
     assert statistic.low < 1.15e-3 < 1.25e-3 < statistic.high
 
 
-def test_a_quiet_precise_measurement_of_several_launches_is_ok() -> None:
-    assert measurement(launch(), launch()).tags == ("ok",)
+def test_a_quiet_precise_measurement_of_many_launches_is_ok() -> None:
+    assert measurement(*[launch()] * 10).tags == ("ok",)
+
+
+@pytest.mark.parametrize("n", [2, 9])
+def test_few_launches_are_tagged_because_their_interval_covers_too_seldom(n: int) -> None:
+    assert measurement(*[launch()] * n).tags == ("few_launches",)
 
 
 SLOW_START = np.concatenate([np.full(200, 1_200_000), np.full(200, 1_000_000)])

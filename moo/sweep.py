@@ -1,0 +1,297 @@
+"""One process's share of a sweep: ask, evaluate, constrain, tell, until the study is full."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import optuna
+import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from moo import storage as stored
+from moo.errors import FitError, InputError, MeasureError, SweepError, TrialError
+from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.problem import Problem
+from moo.results import FinishedTrial, commonest_failures
+from moo.samplers import trial_seed
+from moo.task import Observer, Task
+
+__all__ = ["Sweep"]
+
+_MAX_REASON = 500
+_PAUSE_S = 0.2
+_STORAGE_ERRORS = (OSError, StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+
+
+class Sweep:
+    """Runs trials of a task in a study that other processes may work on too.
+
+    Args:
+        study: Optuna's study.
+        storage: Where it lives.
+        problem: Objectives and constraints.
+        task: What is searched.
+        root: The sweep's folder, absolute.
+        seed: The study's seed.
+        observer: Told of each trial this process finished.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: BaseStorage,
+        problem: Problem,
+        task: Task,
+        *,
+        root: Path,
+        seed: int,
+        observer: Observer | None,
+    ) -> None:
+        self._study = study
+        self._storage = storage
+        self._problem = problem
+        self._task = task
+        self._root = root
+        self._seed = seed
+        self._observer = observer
+        self._worker = stored.worker_identity()
+        self._baseline: Mapping[str, Estimate] | None = None
+
+    def run(
+        self,
+        n_trials: int,
+        *,
+        until: float | None,
+        clock: Callable[[], float],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Run trials until the study has `n_trials` finished ones.
+
+        Raises:
+            InputError: If a trial finds that the task's data or a bound cannot be.
+            SweepError: If every trial failed, the baseline did and bounds are relative to it, or
+                the storage or the disk gave out.
+        """
+        try:
+            while not should_stop() and (until is None or clock() < until):
+                step = self._next_step(n_trials)
+                if step == "done":
+                    break
+                if step == "wait":
+                    time.sleep(_PAUSE_S)
+                else:
+                    self._run_trial()
+        except _STORAGE_ERRORS as error:
+            raise SweepError(
+                f"the sweep cannot go on: {stored.first_line(error)}."
+                " What is finished is stored; the same command goes on"
+            ) from error
+        self._refuse_total_failure()
+
+    # what to do next
+
+    def _next_step(self, n_trials: int) -> Literal["run", "wait", "done"]:
+        trials = self._trials()
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        if running and stored.release_stale_trials(self._storage, self._study.study_name):
+            trials = self._trials()
+            running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        n_finished = sum(trial.state.is_finished() for trial in trials)
+        if n_finished >= n_trials:
+            return "done"
+        if n_finished + len(running) >= n_trials:
+            is_unsigned = any(not trial.user_attrs.get(stored.WORKER) for trial in running)
+            return "wait" if is_unsigned else "done"
+        if self._baseline is None and self._find_baseline(trials) == "elsewhere":
+            return "wait" if self._problem.needs_baseline else "run"
+        return "run"
+
+    def _find_baseline(self, trials: list[FrozenTrial]) -> Literal["known", "here", "elsewhere", "none"]:
+        """Take the baseline from the study; where it is not there yet, put it in the queue."""
+        ours = [trial for trial in trials if trial.user_attrs.get(stored.BASELINE)]
+        for trial in ours:
+            finished = stored.finished_trial(trial) if trial.state == TrialState.COMPLETE else None
+            if finished is not None and finished.evaluation is not None:
+                self._baseline = finished.evaluation.metrics
+                return "known"
+        if any(trial.state == TrialState.RUNNING for trial in ours):
+            return "elsewhere"
+        self._refuse_dead_baseline(ours)
+        params = self._task.baseline()
+        if params is None:
+            return "none"
+        if not any(trial.state == TrialState.WAITING for trial in ours):
+            self._study.enqueue_trial(dict(params), user_attrs={stored.BASELINE: True})
+        return "here"
+
+    def _refuse_dead_baseline(self, ours: list[FrozenTrial]) -> None:
+        """End where the baseline just took its process with it for the last time."""
+        for trial in ours:
+            finished = stored.finished_trial(trial) if trial.state == TrialState.FAIL else None
+            is_new = trial.user_attrs.get(stored.GIVEN_UP_BY) == self._worker
+            if finished is not None and is_new and self._problem.needs_baseline:
+                raise SweepError(_baseline_failed(finished))
+
+    # one trial
+
+    def _run_trial(self) -> None:
+        trial = self._study.ask()
+        trial_id = self._trial_id(trial.number)
+        try:
+            self._sign(trial)
+            begun = time.monotonic()
+            outcome = self._outcome(trial)
+            if self._storage.get_trial(trial_id).user_attrs.get(stored.WORKER) != self._worker:
+                return  # another process took it for stale and runs it: its outcome counts
+            trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
+            self._tell(trial, outcome)
+        except BaseException:
+            self._hand_back(trial_id)
+            raise
+
+    def _sign(self, trial: optuna.Trial) -> None:
+        if trial.user_attrs.get(stored.FAILURE) is not None:
+            trial.set_user_attr(stored.FAILURE, None)
+        trial.set_user_attr(stored.ATTEMPTS, trial.user_attrs.get(stored.ATTEMPTS, 0) + 1)
+        trial.set_user_attr(stored.WORKER, self._worker)
+
+    def _hand_back(self, trial_id: int) -> None:
+        """Put a trial that was cut off here back in the queue, as if it had not been begun."""
+        with contextlib.suppress(*_STORAGE_ERRORS, UpdateFinishedTrialError):
+            trial = self._storage.get_trial(trial_id)
+            if trial.state == TrialState.RUNNING:
+                attempts = trial.user_attrs.get(stored.ATTEMPTS, 1)
+                self._storage.set_trial_user_attr(trial_id, stored.ATTEMPTS, attempts - 1)
+                stored.queue_again(self._storage, trial_id)
+
+    def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
+        """Evaluate a trial: the one place where anything a task does wrong is caught."""
+        folder = self._root / "trials" / f"{trial.number:05d}"
+        try:
+            return self._values(trial, self._evaluation(trial, folder))
+        except InputError:
+            raise
+        except optuna.TrialPruned as pruned:
+            self._store_failure(trial, "pruned", str(pruned) or "pruned by the task")
+            return TrialState.PRUNED
+        except TrialError as error:
+            self._store_failure(trial, error.stage, str(error), folder)
+        except (Exception, SystemExit) as error:
+            self._store_failure(trial, FitError.stage, _describe(error), folder)
+        return TrialState.FAIL
+
+    def _evaluation(self, trial: optuna.Trial, folder: Path) -> Evaluation:
+        """Return what the task makes of the trial; what an earlier attempt stored is not done again."""
+        record = trial.user_attrs.get(stored.EVALUATION)
+        if record is not None:
+            return Evaluation.from_json(record)
+        shutil.rmtree(folder, ignore_errors=True)  # what a cut-off attempt left
+        folder.mkdir(parents=True)
+        context = TrialContext(
+            root=self._root,
+            folder=folder,
+            seed=trial_seed(self._seed, trial.number),
+            is_baseline=bool(trial.user_attrs.get(stored.BASELINE)),
+            metrics=tuple(metric.name for metric in self._problem.metrics),
+        )
+        evaluation = self._task.evaluate(trial, context)
+        if not isinstance(evaluation, Evaluation):
+            raise FitError(f"evaluate() must return a moo.Evaluation, got {type(evaluation).__name__}")
+        if context.is_baseline:
+            self._refuse_partial_baseline(trial)
+        trial.set_user_attr(stored.EVALUATION, evaluation.to_json())
+        return evaluation
+
+    def _values(self, trial: optuna.Trial, evaluation: Evaluation) -> list[float]:
+        """Set the trial's constraints and return its objective values."""
+        values = [_value(evaluation.metrics, o.metric.name) for o in self._problem.objectives]
+        is_baseline = bool(trial.user_attrs.get(stored.BASELINE))
+        bounds = self._problem.bounds(evaluation.metrics if is_baseline else self._baseline)
+        for constraint, bound in zip(self._problem.constraints, bounds, strict=True):
+            estimate = _estimate(evaluation.metrics, constraint.metric.name)
+            violation = constraint.violation(estimate, bound)
+            if violation is None:
+                raise MeasureError(f"'{constraint}' cannot be decided: {estimate.reason or 'no value'}")
+            if constraint.key not in trial.constraints:  # set by an earlier attempt, from the same evaluation
+                trial.set_constraint(constraint.key, violation)
+        if is_baseline:
+            self._baseline = evaluation.metrics
+        return values
+
+    def _refuse_partial_baseline(self, trial: optuna.Trial) -> None:
+        missing = sorted(set(trial.params) - set(self._task.baseline() or {}))
+        if missing:
+            raise FitError(
+                f"baseline() leaves out {', '.join(missing)}: expected a value for each parameter it reaches"
+            )
+
+    def _store_failure(
+        self, trial: optuna.Trial, stage: str, reason: str, folder: Path | None = None
+    ) -> None:
+        text = " ".join(reason.split()) or "no reason given"
+        trial.set_user_attr(stored.FAILURE, {"stage": stage, "reason": text[:_MAX_REASON]})
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)  # the task may have removed it
+            (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+
+    def _tell(self, trial: optuna.Trial, outcome: list[float] | TrialState) -> None:
+        if isinstance(outcome, list):
+            frozen = self._study.tell(trial, outcome)
+        else:
+            frozen = self._study.tell(trial, state=outcome)
+        finished = stored.finished_trial(frozen)
+        if self._observer is not None:
+            self._observer.trial_finished(finished)
+        if finished.is_baseline and finished.state != "complete" and self._problem.needs_baseline:
+            raise SweepError(_baseline_failed(finished))
+
+    def _refuse_total_failure(self) -> None:
+        failed = [stored.finished_trial(t) for t in self._trials() if t.state.is_finished()]
+        if not failed or any(trial.state != "failed" for trial in failed):
+            return
+        reason, count = commonest_failures(failed)[0]
+        times = "once" if count == 1 else f"{count} times"
+        raise SweepError(
+            f"all {len(failed)} trials failed; the commonest reason, {times}: {reason}."
+            f" Tracebacks: {self._root / 'trials'}/*/error.txt"
+        )
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _trial_id(self, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _baseline_failed(trial: FinishedTrial) -> str:
+    return f"the baseline failed, and bounds are relative to it: {trial.stage}: {trial.reason}"
+
+
+def _estimate(metrics: Mapping[str, Estimate], name: str) -> Estimate:
+    return metrics.get(name, Estimate(None, reason=f"the task gave no {name}"))
+
+
+def _value(metrics: Mapping[str, Estimate], name: str) -> float:
+    estimate = _estimate(metrics, name)
+    if estimate.value is None:
+        raise MeasureError(f"no {name}: {estimate.reason or 'no value'}")
+    if estimate.value in (float("inf"), float("-inf")):
+        raise MeasureError(f"{name} is {estimate.value}: expected a finite number")
+    return estimate.value
+
+
+def _describe(error: BaseException) -> str:
+    """Return type, message and the innermost line outside installed packages."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    where = f" ({frames[-1].name}, {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    message = str(error)
+    return f"{type(error).__name__}{': ' if message else ''}{message}{where}"
