@@ -138,6 +138,19 @@ class Results:
         return tuple(feasible[index] for index in order)
 
     @cached_property
+    def counts(self) -> str:
+        """How many trials there are and what became of them, in words."""
+        n, n_pruned = len(self.trials), sum(trial.state == "pruned" for trial in self.trials)
+        n_feasible = sum(self.is_feasible(trial) is True for trial in self.complete)
+        parts = [f"{n:,} trial{'' if n == 1 else 's'}"]
+        parts.append(
+            f"{len(self.complete):,} complete ({n_feasible:,} feasible, {len(self.front):,} on the front)"
+        )
+        parts += [f"{n_pruned:,} pruned"] if n_pruned else []
+        parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        return ", ".join(parts)
+
+    @cached_property
     def failures(self) -> list[tuple[str, int]]:
         """Each reason of failure with its count, the commonest first."""
         return commonest_failures(self.failed)

@@ -137,7 +137,7 @@ def front_chart(results: Results, chosen: int | None) -> FrontChart:
     y = _with_view(y, [p.y for p in key_points], [p.y for p in drawn])
     return FrontChart(
         title=one_line(results.study_name),
-        counts=counts_text(results),
+        counts=results.counts,
         x=x,
         y=y,
         colour=colour,
@@ -149,21 +149,6 @@ def front_chart(results: Results, chosen: int | None) -> FrontChart:
         n_thinned=len(candidates(results)) - len(shown),
         n_outside=sum(not (_is_in_view(p.x, x) and _is_in_view(p.y, y)) for p in drawn),
     )
-
-
-def counts_text(results: Results) -> str:
-    """Return how many trials there are, and what became of them, in words."""
-    n_feasible = sum(results.is_feasible(trial) is True for trial in results.complete)
-    n_pruned = sum(trial.state == "pruned" for trial in results.trials)
-    counts = [
-        (len(results.front), "on the front"),
-        (n_feasible, "feasible"),
-        (len(results.complete), "complete"),
-        (n_pruned, "pruned"),
-        (len(results.failed), "failed"),
-    ]
-    n = len(results.trials)
-    return f"{n:,} trial{'' if n == 1 else 's'}: " + ", ".join(f"{count:,} {what}" for count, what in counts)
 
 
 def _make_axes(

@@ -120,22 +120,7 @@ def candidates_csv(results: Results) -> str:
     """
     table = results.table()
     table = table[table["state"] != "failed"]
-    return str(_without_formulas(_whole_numbers(table, results)).to_csv(index=False, lineterminator="\r\n"))
-
-
-def _whole_numbers(table: pd.DataFrame, results: Results) -> pd.DataFrame:
-    """Return the table with integer parameters as integers where a trial lacks one: 3, not 3.0."""
-    whole = {
-        f"param_{name}": "Int64"
-        for name in results.param_names
-        if table[f"param_{name}"].dtype.kind == "f"
-        and all(_is_whole(trial.params[name]) for trial in results.trials if name in trial.params)
-    }
-    return table.astype(whole)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return str(_without_formulas(table).to_csv(index=False, lineterminator="\r\n"))
 
 
 def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def output_console(*, stderr: bool = False) -> Console:
 
 def print_summary(console: Console, results: Results) -> None:
     """Print counts, reasons of failure, the bounds that held and the front."""
-    console.print(escape(_counts(results)))
+    console.print(escape(f"Study {results.study_name}: {results.counts}."))
     for reason, count in results.failures[:_MOST_REASONS]:
         console.print(escape(f"  {count} failed: {reason}"), soft_wrap=True)
     if len(results.failures) > _MOST_REASONS:
@@ -41,16 +41,6 @@ def print_summary(console: Console, results: Results) -> None:
         console.print(_front_table(results))
     else:
         console.print("No candidate is feasible: the report shows those nearest to it.")
-
-
-def _counts(results: Results) -> str:
-    n_feasible = sum(results.is_feasible(trial) is True for trial in results.complete)
-    n_pruned = sum(trial.state == "pruned" for trial in results.trials)
-    parts = [f"{len(results.complete)} complete ({n_feasible} feasible)"]
-    parts += [f"{n_pruned} pruned"] if n_pruned else []
-    parts += [f"{len(results.failed)} failed"] if results.failed else []
-    front = f"{len(results.front)} on the front"
-    return f"Study {results.study_name}: {len(results.trials)} trials, {', '.join(parts)}, {front}."
 
 
 def _front_table(results: Results) -> Table:
