@@ -68,8 +68,8 @@ def test_the_python_that_follows_resumes_the_same_study(folder) -> None:
 def test_the_task_with_a_metric_of_its_own_runs(folder) -> None:
     (addition,) = (block for block in blocks("python") if "class Calibrated" in block)
     (folder / "calibrated.py").write_text("from my_task import Perceptron\n" + addition)
-    words = "moo run calibrated.py:Calibrated --trials 2 --maximize accuracy --minimize brier --minimize latency_p50"
-    done = run(words.split(), folder)
+    objectives = "--maximize accuracy --minimize brier --minimize latency_p50"
+    done = run(f"moo run calibrated.py:Calibrated --trials 2 {objectives}".split(), folder)
     assert done.returncode == 0, done.stderr
     assert "brier" in done.stdout
 
