@@ -4,8 +4,8 @@ What this project keeps beside Optuna's own records, all in user attributes:
 
 - study `moo:study`: the problem, the task's identity, the seed, the folder (`moo.study/1`)
 - study `moo:setting`: the machine and the protocol, as plain JSON
-- trial `moo:worker`: which process runs it, `moo:attempts`: how often it was begun
-- trial `moo:evaluation` (`moo.evaluation/1`), `moo:failure`, `moo:duration_s`, `moo:baseline`
+- trial `moo:evaluation` (`moo.evaluation/1`), `moo:failure`, `moo:duration_s`, `moo:baseline`; and what
+  `moo.workers` keeps: which process runs it, and how often it was begun
 
 The problem and the task are compared on resume, so that one study never mixes two questions.
 """
@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import time
 import warnings
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 import sqlalchemy.exc
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -40,26 +37,18 @@ __all__ = [
     "hide_password",
     "open_storage",
     "open_study",
-    "queue_again",
-    "release_stale_trials",
     "sqlite_file",
     "stored_record",
-    "worker_identity",
 ]
 
 SCHEMA = "moo.study/1"
 STUDY = "moo:study"
 SETTING = "moo:setting"
-WORKER = "moo:worker"
-ATTEMPTS = "moo:attempts"
 EVALUATION = "moo:evaluation"
 FAILURE = "moo:failure"
 DURATION = "moo:duration_s"
 BASELINE = "moo:baseline"
-GIVEN_UP_BY = "moo:given_up_by"
 
-MAX_ATTEMPTS = 2
-_UNSIGNED_GRACE = timedelta(seconds=60)  # asking can take seconds: a Gaussian process is fitted in it
 _MARKER = ".moo-study"
 _STATES: Mapping[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -272,97 +261,6 @@ def _refuse_other_machine(name: str, storage: BaseStorage, setting: Mapping[str,
             f"study {name!r} was measured on another machine: {'; '.join(parts)}."
             " Measurements of two machines make no one front: use another study name"
         )
-
-
-def worker_identity() -> dict[str, Any]:
-    """Return what tells this process from any other: host, boot, process number and start time."""
-    return {
-        "host": socket.gethostname(),
-        "boot": _read("/proc/sys/kernel/random/boot_id"),
-        "namespace": _namespace(),
-        "pid": os.getpid(),
-        "started": _start_time(os.getpid()),
-    }
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-
-
-def _namespace() -> str | None:
-    """Return which processes this process number counts among: containers may share a host name."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return None
-
-
-def _start_time(pid: int) -> float | None:
-    """Return when a process started, None where there is none; on Linux a count that no clock moves."""
-    stat = _read(f"/proc/{pid}/stat")
-    if stat is not None:
-        return float(stat.rpartition(")")[2].split()[19])  # field 22 of proc(5), in ticks since boot
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
-
-
-def _is_gone(worker: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    """Return whether a worker of this host has ended; one of another host is taken to live."""
-    if worker["host"] != here["host"] or worker.get("namespace") != here["namespace"]:
-        return False
-    if worker["boot"] != here["boot"]:
-        return True
-    return bool(_start_time(worker["pid"]) != worker["started"])
-
-
-def release_stale_trials(storage: BaseStorage, name: str) -> list[int]:
-    """Put the trials of ended processes back in the queue and return their numbers.
-
-    Such a trial keeps its number and configuration and is run again, so nothing is doubled. One
-    that was begun `MAX_ATTEMPTS` times already is stored as failed: it kills its process. Two
-    processes may release one trial in the same instant; the one that loses it finds out before it
-    tells.
-
-    Returns:
-        Numbers of the trials that are no longer running, failed ones among them.
-    """
-    here = worker_identity()
-    study_id = storage.get_study_id_from_name(name)
-    released = []
-    for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-        if not _is_stale(trial, here) or storage.get_trial(trial_id).user_attrs != trial.user_attrs:
-            continue
-        released.append(trial.number)
-        is_done = trial.user_attrs.get(EVALUATION) is not None
-        if trial.user_attrs.get(ATTEMPTS, 1) < MAX_ATTEMPTS or is_done:
-            queue_again(storage, trial_id)
-            continue
-        reason = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
-        storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
-        storage.set_trial_user_attr(trial_id, GIVEN_UP_BY, here)
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
-    return released
-
-
-def queue_again(storage: BaseStorage, trial_id: int) -> None:
-    """Put a running trial back in the queue, unsigned."""
-    storage.set_trial_user_attr(trial_id, WORKER, None)
-    storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-
-def _is_stale(trial: FrozenTrial, here: Mapping[str, Any]) -> bool:
-    worker = trial.user_attrs.get(WORKER)
-    if worker is not None:
-        return _is_gone(worker, here)
-    # unsigned: its process was killed between asking and signing, or is about to sign
-    begun = trial.datetime_start
-    return begun is None or datetime.now(begun.tzinfo) - begun > _UNSIGNED_GRACE
 
 
 def finished_trial(trial: FrozenTrial) -> FinishedTrial:

@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from moo import storage as stored
+from moo import workers
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
@@ -164,8 +165,8 @@ class Study:
     def running(self) -> list[tuple[int, str]]:
         """Trials that some process is running now, or was when it was lost: number and host."""
         trials = self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        workers = [(trial.number, trial.user_attrs.get(stored.WORKER) or {}) for trial in trials]
-        return [(number, str(worker.get("host", "unknown host"))) for number, worker in workers]
+        signed = [(trial.number, trial.user_attrs.get(workers.WORKER) or {}) for trial in trials]
+        return [(number, str(worker.get("host", "unknown host"))) for number, worker in signed]
 
     @property
     def folder(self) -> Path:

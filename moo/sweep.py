@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
+from moo import workers
 from moo.errors import FitError, InputError, MeasureError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.problem import Problem
@@ -62,7 +63,7 @@ class Sweep:
         self._root = root
         self._seed = seed
         self._observer = observer
-        self._worker = stored.worker_identity()
+        self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
 
     def run(
@@ -101,14 +102,14 @@ class Sweep:
     def _next_step(self, n_trials: int) -> Literal["run", "wait", "done"]:
         trials = self._trials()
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        if running and stored.release_stale_trials(self._storage, self._study.study_name):
+        if running and workers.release_stale_trials(self._storage, self._study.study_name):
             trials = self._trials()
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         n_finished = sum(trial.state.is_finished() for trial in trials)
         if n_finished >= n_trials:
             return "done"
         if n_finished + len(running) >= n_trials:
-            is_unsigned = any(not trial.user_attrs.get(stored.WORKER) for trial in running)
+            is_unsigned = any(not trial.user_attrs.get(workers.WORKER) for trial in running)
             return "wait" if is_unsigned else "done"
         if self._baseline is None and self._find_baseline(trials) == "elsewhere":
             return "wait" if self._problem.needs_baseline else "run"
@@ -136,7 +137,7 @@ class Sweep:
         """End where the baseline just took its process with it for the last time."""
         for trial in ours:
             finished = stored.finished_trial(trial) if trial.state == TrialState.FAIL else None
-            is_new = trial.user_attrs.get(stored.GIVEN_UP_BY) == self._worker
+            is_new = trial.user_attrs.get(workers.GIVEN_UP_BY) == self._worker
             if finished is not None and is_new and self._problem.needs_baseline:
                 raise SweepError(_baseline_failed(finished))
 
@@ -149,7 +150,7 @@ class Sweep:
             self._sign(trial)
             begun = time.monotonic()
             outcome = self._outcome(trial)
-            if self._storage.get_trial(trial_id).user_attrs.get(stored.WORKER) != self._worker:
+            if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
                 return  # another process took it for stale and runs it: its outcome counts
             trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
             self._tell(trial, outcome)
@@ -160,17 +161,17 @@ class Sweep:
     def _sign(self, trial: optuna.Trial) -> None:
         if trial.user_attrs.get(stored.FAILURE) is not None:
             trial.set_user_attr(stored.FAILURE, None)
-        trial.set_user_attr(stored.ATTEMPTS, trial.user_attrs.get(stored.ATTEMPTS, 0) + 1)
-        trial.set_user_attr(stored.WORKER, self._worker)
+        trial.set_user_attr(workers.ATTEMPTS, trial.user_attrs.get(workers.ATTEMPTS, 0) + 1)
+        trial.set_user_attr(workers.WORKER, self._worker)
 
     def _hand_back(self, trial_id: int) -> None:
         """Put a trial that was cut off here back in the queue, as if it had not been begun."""
         with contextlib.suppress(*_STORAGE_ERRORS, UpdateFinishedTrialError):
             trial = self._storage.get_trial(trial_id)
             if trial.state == TrialState.RUNNING:
-                attempts = trial.user_attrs.get(stored.ATTEMPTS, 1)
-                self._storage.set_trial_user_attr(trial_id, stored.ATTEMPTS, attempts - 1)
-                stored.queue_again(self._storage, trial_id)
+                attempts = trial.user_attrs.get(workers.ATTEMPTS, 1)
+                self._storage.set_trial_user_attr(trial_id, workers.ATTEMPTS, attempts - 1)
+                workers.queue_again(self._storage, trial_id)
 
     def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
         """Evaluate a trial: the one place where anything a task does wrong is caught."""

@@ -13,6 +13,7 @@ import pytest
 
 import moo
 from moo import storage as stored
+from moo import workers
 from moo.errors import InputError, StudyMismatchError, SweepError, TaskLoadError
 from moo.evaluation import Evaluation
 from objectives import FunctionTask, Task
@@ -38,8 +39,8 @@ def run_trial_elsewhere(tmp_path, **attributes) -> optuna.Trial:
     """Begin a trial as another process would have, signed by a worker that differs as told."""
     study = moo.load_study(url(tmp_path))
     trial = study.optuna_study.ask()
-    trial.set_user_attr(stored.WORKER, {**stored.worker_identity(), **attributes})
-    trial.set_user_attr(stored.ATTEMPTS, 1)
+    trial.set_user_attr(workers.WORKER, {**workers.worker_identity(), **attributes})
+    trial.set_user_attr(workers.ATTEMPTS, 1)
     return trial
 
 
@@ -71,25 +72,25 @@ def test_a_trial_that_no_process_has_signed_yet_is_left_alone_for_a_while(tmp_pa
     sweep(tmp_path, n_trials=1)
     study = moo.load_study(url(tmp_path))
     study.optuna_study.ask()
-    assert stored.release_stale_trials(study.storage, study.name) == []
+    assert workers.release_stale_trials(study.storage, study.name) == []
 
 
 def test_a_released_trial_is_nobodys_until_it_is_signed_again(tmp_path) -> None:
     sweep(tmp_path, n_trials=1)
     run_trial_elsewhere(tmp_path, pid=2**22 + 1)
     study = moo.load_study(url(tmp_path))
-    assert stored.release_stale_trials(study.storage, study.name) == [1]
+    assert workers.release_stale_trials(study.storage, study.name) == [1]
     study.optuna_study.ask()
-    assert stored.release_stale_trials(study.storage, study.name) == []
+    assert workers.release_stale_trials(study.storage, study.name) == []
 
 
 def test_a_trial_that_another_process_took_over_is_not_told_twice(tmp_path) -> None:
     def taken_over(trial):
         values = cheap(trial)
-        if trial.number == 1 and trial.user_attrs[stored.ATTEMPTS] == 1:
+        if trial.number == 1 and trial.user_attrs[workers.ATTEMPTS] == 1:
             other = moo.load_study(url(tmp_path))
-            other.storage.set_trial_user_attr(trial._trial_id, stored.WORKER, None)
-            stored.queue_again(other.storage, trial._trial_id)
+            other.storage.set_trial_user_attr(trial._trial_id, workers.WORKER, None)
+            workers.queue_again(other.storage, trial._trial_id)
         return values
 
     results = sweep(tmp_path, FunctionTask(taken_over, name="taken")).results()
@@ -236,7 +237,7 @@ def test_processes_that_begin_together_share_one_study_and_wait_for_its_baseline
     assert [process.returncode for process in processes] == [0, 0], errors
     study = moo.load_study(url(tmp_path))
     assert study.results().failed == ()
-    assert [t.user_attrs[stored.ATTEMPTS] for t in study.optuna_study.trials] == [1] * len(
+    assert [t.user_attrs[workers.ATTEMPTS] for t in study.optuna_study.trials] == [1] * len(
         study.optuna_study.trials
     )
     assert 10 <= len(study.optuna_study.trials) <= 11  # asking is not atomic: one too many at most
@@ -336,8 +337,8 @@ def test_a_password_in_an_error_of_the_storage_stays_hidden() -> None:
 
 
 def test_the_start_time_of_a_process_is_not_that_of_the_wall_clock(monkeypatch) -> None:
-    before = stored.worker_identity()
+    before = workers.worker_identity()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 3600)
-    assert stored.worker_identity() == before
+    assert workers.worker_identity() == before
     assert Path("/proc/self/stat").exists() is False or before["started"] > 0

@@ -25,14 +25,6 @@ def params_of(name: str, path, parts: list[int]) -> list[dict]:
     return [trial.params for trial in study.trials]
 
 
-@pytest.fixture(autouse=True)
-def _quiet():
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
-
-
 @pytest.mark.parametrize("name", sorted(set(SAMPLER_NAMES) - {"gp"}))
 def test_a_resumed_study_proposes_what_the_uninterrupted_one_would(name: str, tmp_path) -> None:
     assert params_of(name, tmp_path / "a.db", [25]) == params_of(name, tmp_path / "b.db", [7, 18])

@@ -397,7 +397,8 @@ def test_a_trial_that_kills_its_process_each_time_is_stored_as_failed(tmp_path) 
 
 def test_what_is_stored_is_plain_json(tmp_path) -> None:
     study = sweep(tmp_path, n_trials=1)
-    json.dumps([study.optuna_study.user_attrs, study.optuna_study.trials[0].user_attrs], allow_nan=False)
+    kept = [study.optuna_study.user_attrs, study.optuna_study.trials[0].user_attrs]
+    assert json.loads(json.dumps(kept, allow_nan=False)) == kept
 
 
 def test_a_space_that_only_the_task_knows_is_not_touched_by_the_loop(tmp_path) -> None:

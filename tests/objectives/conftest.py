@@ -58,11 +58,3 @@ def with_fit() -> Callable[..., TorchTask]:
         return type("Changed", (Linear,), methods)()
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)

@@ -1,0 +1,12 @@
+"""What every test shares."""
+
+import optuna
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _optuna_is_quiet():
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
