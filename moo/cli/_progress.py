@@ -9,12 +9,14 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
+from moo.cli._summary import WIDE
 from moo.metrics import format_value
 from moo.problem import Objective
 from moo.results import FinishedTrial, Results
 
-__all__ = ["ProgressDisplay"]
+__all__ = ["ProgressDisplay", "status_line"]
 
 
 class ProgressDisplay:
@@ -26,10 +28,9 @@ class ProgressDisplay:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("trials"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=5)),
+            BarColumn(bar_width=24 if console.width >= WIDE else 8),
+            TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -78,14 +79,15 @@ class ProgressDisplay:
 
 
 def status_line(results: Results, seconds_left: float | None) -> str:
-    """Return the front's size, the best feasible value of each objective, failures and time left."""
-    parts = [f"front {len(results.front)}"]
-    parts += [_best(results, objective) for objective in results.problem.objectives]
-    if results.failed:
-        parts.append(f"{len(results.failed)} failed")
+    """Return time left, the front's size, the best feasible value of each objective, and failures."""
+    parts = []
     if seconds_left is not None:
         minutes, seconds = divmod(round(seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02d} left")
+    parts.append(f"front {len(results.front)}")
+    parts += [_best(results, objective) for objective in results.problem.objectives]
+    if results.failed:
+        parts.append(f"{len(results.failed)} failed")
     return " · ".join(parts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -11,9 +13,10 @@ from moo.metrics import format_estimate
 from moo.problem import describe_bound
 from moo.results import FinishedTrial, Results
 
-__all__ = ["output_console", "print_summary"]
+__all__ = ["WIDE", "output_console", "print_summary"]
 
 _MOST_REASONS = 5
+WIDE = 120  # columns of a terminal with room for intervals and tags on one line
 
 
 def output_console(*, stderr: bool = False) -> Console:
@@ -38,29 +41,56 @@ def print_summary(console: Console, results: Results) -> None:
             escape(f"  bound: {constraint if bound is None else describe_bound(constraint, bound)}")
         )
     if results.front:
-        console.print(_front_table(results))
+        is_wide = console.width >= WIDE
+        console.print(_front_table(results, is_wide=is_wide))
+        if not is_wide:
+            console.print(escape(f"Tags of these candidates: {_tag_counts(results) or 'none'}"))
     else:
         console.print("No candidate is feasible: the report shows those nearest to it.")
 
 
-def _front_table(results: Results) -> Table:
+def _front_table(results: Results, *, is_wide: bool) -> Table:
+    """Return the front and the baseline; intervals below their values where the terminal is narrow."""
     table = Table(
-        box=box.SIMPLE_HEAD, title="Front, with 95% intervals", title_justify="left", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        title="Front, with 95% intervals",
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1) if is_wide else 0,
     )
-    table.add_column("trial", justify="right")
+    table.add_column("trial", justify="right", no_wrap=True)
     for metric in results.problem.metrics:
-        table.add_column(metric.name, justify="right", no_wrap=True)
-    table.add_column("tags")
-    rows = list(results.front)
-    if results.baseline is not None and results.baseline not in rows:
-        rows.append(results.baseline)
-    for trial in rows:
-        table.add_row(*_cells(results, trial), style="dim" if trial not in results.front else None)
+        table.add_column(metric.name, justify="right", no_wrap=is_wide, overflow="fold")
+    if is_wide:
+        table.add_column("tags")
+    for trial in _shown(results):
+        cells = _cells(results, trial)
+        row = (
+            cells
+            if is_wide
+            else [cell.replace(" [", "\n[").replace(" base", "\nbase") for cell in cells[:-1]]
+        )
+        table.add_row(*map(escape, row), style=None if trial in results.front else "dim")
     return table
+
+
+def _shown(results: Results) -> list[FinishedTrial]:
+    """Return the front, and the baseline below it where it is not on it."""
+    baseline = results.baseline
+    return [*results.front, *([baseline] if baseline is not None and baseline not in results.front else [])]
 
 
 def _cells(results: Results, trial: FinishedTrial) -> list[str]:
     name = f"{trial.number} baseline" if trial.is_baseline else str(trial.number)
     values = [format_estimate(trial.estimate(m.name), m) for m in results.problem.metrics]
-    tags = trial.evaluation.tags if trial.evaluation is not None else ()
-    return [name, *(escape(value) for value in values), escape(" ".join(tags))]
+    return [name, *values, " ".join(_tags(trial))]
+
+
+def _tags(trial: FinishedTrial) -> tuple[str, ...]:
+    return trial.evaluation.tags if trial.evaluation is not None else ()
+
+
+def _tag_counts(results: Results) -> str:
+    """Return each tag of the candidates shown with its count, such as `single_launch 9, imprecise 2`."""
+    counts = Counter(tag for trial in _shown(results) for tag in _tags(trial))
+    return ", ".join(f"{tag} {count}" for tag, count in counts.most_common())
