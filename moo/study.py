@@ -78,7 +78,8 @@ def optimize(
         The study, with its front.
 
     Raises:
-        InputError: For wrong input, before anything is written.
+        InputError: For wrong input: before anything is written, unless it takes a trial to find out (data
+            that do not fit, a relative bound that can never hold).
         SweepError: If every trial failed, or the baseline did and a bound is relative to it.
     """
     problem = _checked(task, maximize, minimize, constraints, n_trials, timeout_s)

@@ -117,7 +117,7 @@ class Deployment:
         measurement.save(context.folder)
         files = {"measurement": "measurement.json", "samples": "samples.npz"}
         if correct:
-            np.savez_compressed(context.folder / "correct.npz", allow_pickle=False, **correct)
+            np.savez_compressed(context.folder / "correct.npz", **correct)
             files["correct"] = "correct.npz"
         folder = context.folder.relative_to(context.root)
         return Evaluation(
