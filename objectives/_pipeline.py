@@ -117,7 +117,8 @@ class Deployment:
         measurement.save(context.folder)
         files = {"measurement": "measurement.json", "samples": "samples.npz"}
         if correct:
-            np.savez_compressed(context.folder / "correct.npz", **correct)
+            arrays: dict[str, Any] = {**correct}
+            np.savez_compressed(context.folder / "correct.npz", **arrays)
             files["correct"] = "correct.npz"
         folder = context.folder.relative_to(context.root)
         return Evaluation(
