@@ -1,0 +1,277 @@
+"""What our samplers share: reading the study, the first trials, no duplicates, an end to a finite space."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import functools
+import logging
+import threading
+import weakref
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import ThreadpoolController
+
+from moo.errors import InputError
+from moo.samplers._exhaustion import LISTABLE, exhaustion
+from moo.samplers._history import History, Observations
+from moo.samplers._space import SearchSpace, value_at
+
+__all__ = ["GuidedSampler", "Question", "check"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_log = logging.getLogger("moo")
+
+_N_DRAWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is known when a configuration is asked for.
+
+    Attributes:
+        observations: All other trials.
+        fixed: Shape (d,): what the trial has been given already (it was queued with some of its
+            parameters), NaN where it is free.
+        tried: Codes of the configurations that are finished, running or queued, ascending.
+        rng: For this trial only: it follows from the sampler's seed and the trial's number.
+    """
+
+    observations: Observations
+    fixed: FloatArray
+    tried: NDArray[np.uint64]
+    rng: np.random.Generator
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.observations.space
+
+    def settle(self, rows: FloatArray, /) -> FloatArray:
+        """Return complete rows on the grid, with what is fixed for this trial."""
+        settled = self.space.snap(rows)
+        is_fixed = ~np.isnan(self.fixed)
+        settled[:, is_fixed] = self.fixed[is_fixed]
+        return settled
+
+    def draw(self, n_rows: int) -> FloatArray:
+        """Return settled rows drawn uniformly."""
+        return self.settle(self.space.from_uniform(self.rng.random((n_rows, self.space.n_parameters))))
+
+    def untried(self) -> FloatArray:
+        """Return settled rows for all that is untried in a space small enough to list, in random order.
+
+        Shape (0, d) for a larger space.
+        """
+        if self.space.size > LISTABLE:
+            return np.empty((0, self.space.n_parameters))
+        rows = self.settle(self.space.all_rows)
+        rows = rows[self.is_new(rows)]
+        return np.asarray(rows[self.rng.permutation(len(rows))])
+
+    def is_new(self, rows: FloatArray, /) -> BoolArray:
+        """Return which settled rows are no configuration that was tried, nor an earlier row.
+
+        Shape (n, d) to (n,).
+        """
+        codes = self.space.codes(self.space.without_inactive(rows))
+        first = np.zeros(len(codes), dtype=np.bool_)
+        first[np.unique(codes, return_index=True)[1]] = True
+        places = np.searchsorted(self.tried, codes)
+        was_tried = self.tried[np.minimum(places, len(self.tried) - 1)] == codes if len(self.tried) else False
+        return np.asarray(first & ~np.asarray(was_tried))
+
+
+class GuidedSampler(BaseSampler, abc.ABC):
+    """A sampler that proposes a whole configuration from all that the study's trials taught.
+
+    Subclasses say how in `_propose`. What a study has seen of parameters is the search space: one
+    that an objective asks for and that no trial has had yet is drawn for itself, as in the first trials.
+
+    Random numbers follow from the seed and the trial's number, so a study that is resumed, in the
+    same process or another, proposes what the uninterrupted one would have.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None,
+        n_startup_trials: int,
+        when_exhausted: Literal["repeat", "stop"],
+    ) -> None:
+        check(seed is None or (isinstance(seed, int) and seed >= 0), "seed", "an integer >= 0", seed)
+        check(
+            isinstance(n_startup_trials, int) and n_startup_trials >= 1,
+            "n_startup_trials",
+            "an integer >= 1",
+            n_startup_trials,
+        )
+        check(when_exhausted in ("repeat", "stop"), "when_exhausted", "'repeat' or 'stop'", when_exhausted)
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._n_startup_trials = n_startup_trials
+        self._when_exhausted = when_exhausted
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = threading.RLock()
+        self._histories: weakref.WeakKeyDictionary[optuna.Study, History] = weakref.WeakKeyDictionary()
+        self._read_for: tuple[int, int] | None = None
+        self._has_told_exhausted = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        for name in ("_lock", "_histories", "_read_for", "_has_told_exhausted"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+    @abc.abstractmethod
+    def _propose(self, question: Question) -> FloatArray:
+        """Return settled rows, shape (n, d), the best first; the first one that is new is taken.
+
+        Called with at least `n_startup_trials` trials that teach.
+        """
+
+    # Optuna's interface
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return every parameter that a trial of the study has had, as last seen.
+
+        See `optuna.samplers.BaseSampler`.
+        """
+        with self._lock:
+            space = self._history(study, trial).search_space()
+            self._read_for = (id(study), trial.number)
+        return space
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return a value for each parameter of the space. See `optuna.samplers.BaseSampler`."""
+        with self._lock:
+            history = self._history(study, trial)
+            self._read_for = None
+            known = {name: dist for name, dist in search_space.items() if not dist.single()}
+            if not known or not set(known) <= set(history.search_space()):
+                return {}
+            observations = history.observations(known, without=trial.number)
+        question = self._question(observations, trial)
+        return question.space.decode(self._answer(question, trial.number))
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return a value for a parameter that no trial has had yet, or not in this range.
+
+        See `optuna.samplers.BaseSampler`.
+        """
+        return value_at(param_distribution, self._startup_draw(param_name, trial.number))
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """End `study.optimize` where every configuration has been tried, if asked to."""
+        if self._when_exhausted == "stop":
+            message = self.exhausted(study)
+            if message is not None:
+                with contextlib.suppress(RuntimeError):  # only Study.optimize can be stopped
+                    study.stop()
+                    _log.warning("%s: the search ends", message)
+
+    def reseed_rng(self) -> None:
+        """Do nothing: random numbers follow from the seed and the trial's number, in any process."""
+
+    # ours
+
+    def exhausted(self, study: optuna.Study) -> str | None:
+        """Return a sentence where every configuration of a finite space has been tried, else None."""
+        with self._lock:
+            return exhaustion(self._history(study, None))
+
+    def _history(self, study: optuna.Study, trial: FrozenTrial | None) -> History:
+        """Return what is known of the study, read anew unless that was just done for this trial."""
+        history = self._histories.setdefault(study, History())
+        if trial is None or self._read_for != (id(study), trial.number):
+            history.read(study)
+        return history
+
+    def _question(self, observations: Observations, trial: FrozenTrial) -> Question:
+        space = observations.space
+        given = trial.system_attrs.get("fixed_params", {})
+        return Question(
+            observations=observations,
+            fixed=space.encode(np.array([space.internal(given)]))[0],
+            tried=np.sort(observations.codes),
+            rng=np.random.default_rng([self._seed, trial.number]),
+        )
+
+    def _answer(self, question: Question, number: int) -> FloatArray:
+        """Return the configuration to try: one not tried before wherever there is one."""
+        if int(question.observations.teaches.sum()) < self._n_startup_trials:
+            draws = [self._startup_draw(name, number) for name in question.space.names]
+            proposed = question.settle(question.space.from_uniform(np.array([draws])))
+        else:
+            with _blas().limit(limits=1, user_api="blas"):  # these matrices are small: more threads only wait
+                proposed = self._propose(question)
+        fallbacks: tuple[Callable[[], FloatArray], ...] = (
+            lambda: proposed,
+            lambda: question.draw(_N_DRAWS),
+            question.untried,
+        )
+        for rows in (source() for source in fallbacks):
+            is_new = question.is_new(rows)
+            if is_new.any():
+                return np.asarray(rows[int(np.argmax(is_new))])
+        if not self._has_told_exhausted:
+            self._has_told_exhausted = True
+            _log.warning(
+                "all %d configurations have been tried: trials from here on repeat them",
+                len(np.unique(question.tried)),
+            )
+        return np.asarray(proposed[0])
+
+    def _startup_draw(self, name: str, number: int) -> float:
+        """Return a parameter's draw for one of the first trials, in [0, 1).
+
+        Latin hypercube sampling (McKay, Beckman and Conover 1979): in each run of
+        `n_startup_trials` trials every parameter visits every stratum once, in an order of its own.
+        A draw depends on seed, name and trial number only, so it needs no knowledge of the space.
+        """
+        block, place = divmod(number, self._n_startup_trials)
+        rng = np.random.default_rng([self._seed, block, zlib.crc32(name.encode())])
+        strata = rng.permutation(self._n_startup_trials)
+        return float((strata[place] + rng.random(self._n_startup_trials)[place]) / self._n_startup_trials)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """Return the handle of the libraries loaded so far; looking for them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def check(is_right: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001
+    if not is_right:
+        raise InputError(f"{name}: expected {expected}, got {got!r}")
