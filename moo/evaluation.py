@@ -45,6 +45,15 @@ class Estimate:
         """Return a value that has no uncertainty, such as a count."""
         return cls(value, value, value)
 
+    @property
+    def sd(self) -> float | None:
+        """The standard deviation that the 95% interval amounts to; None without an interval.
+
+        >>> round(Estimate(1.0, 0.804, 1.196).sd, 3)
+        0.1
+        """
+        return None if self.low is None or self.high is None else (self.high - self.low) / (2 * 1.959964)
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; a reason appears only where there is one."""
         record: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high}

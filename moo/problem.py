@@ -184,6 +184,15 @@ class Constraint:
             return beyond(best)
         return None
 
+    def violation_sd(self, estimate: Estimate, bound: float) -> float | None:
+        """Return the standard deviation of the violation, None where the estimate has no interval.
+
+        >>> constraint = Constraint.parse("latency_p95 <= 5 ms")
+        >>> round(constraint.violation_sd(Estimate(0.006, 0.00502, 0.00698), 0.005), 3)
+        0.1
+        """
+        return None if estimate.sd is None else estimate.sd / (abs(bound) or 1.0)
+
     def __str__(self) -> str:
         name = self.metric.name
         if self.relation == "factor":

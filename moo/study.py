@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def optimize(
     constraints: Iterable[str] = (),
     n_trials: int,
     timeout_s: float | None = None,
-    sampler: str | BaseSampler = "tpe",
+    sampler: str | BaseSampler = "auto",
     seed: int | None = None,
     storage: str | None = None,
     study_name: str | None = None,
@@ -86,7 +87,14 @@ def optimize(
     name = _checked_name(task.name if study_name is None else study_name)
     root = (Path("moo-runs") / name if folder is None else Path(folder)).absolute()
     fixed_seed = _checked_seed(seed)
-    make_sampler(sampler, seed=0)  # an unknown name is refused before anything is written
+    named = partial(
+        make_sampler,
+        sampler,
+        n_objectives=len(problem.objectives),
+        is_constrained=bool(problem.constraints),
+        n_trials=n_trials,
+    )
+    named(seed=0)  # one that is unknown or cannot do this is refused before anything is written
     identity, setting = task.identity(), task.setting()
     database = _open(storage, root)
     begun = stored.stored_record(database, name)
@@ -99,7 +107,7 @@ def optimize(
         setting=setting,
         seed=used_seed,
         folder=root,
-        sampler=make_sampler(sampler, seed=used_seed),
+        sampler=named(seed=used_seed),
     )
     study = Study(optuna_study, database, problem)
     if observer is not None:

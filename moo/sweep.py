@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 import sqlalchemy.exc
@@ -20,12 +21,15 @@ from moo import storage as stored
 from moo import workers
 from moo.errors import FitError, InputError, MeasureError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.metrics import Metric
 from moo.problem import Problem
 from moo.results import FinishedTrial, commonest_failures
-from moo.samplers import trial_seed
+from moo.samplers import NOISE, SpaceWatch, trial_seed
 from moo.task import Observer, Task
 
 __all__ = ["Sweep"]
+
+_log = logging.getLogger("moo")
 
 _MAX_REASON = 500
 _PAUSE_S = 0.2
@@ -65,6 +69,7 @@ class Sweep:
         self._observer = observer
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
+        self._space = SpaceWatch()
 
     def run(
         self,
@@ -84,7 +89,7 @@ class Sweep:
         try:
             while not should_stop() and (until is None or clock() < until):
                 step = self._next_step(n_trials)
-                if step == "done":
+                if step == "done" or self._is_exhausted():
                     break
                 if step == "wait":
                     time.sleep(_PAUSE_S)
@@ -98,6 +103,15 @@ class Sweep:
         self._refuse_total_failure()
 
     # what to do next
+
+    def _is_exhausted(self) -> bool:
+        """Whether nothing is queued and every configuration of a finite space has been tried."""
+        if any(trial.state == TrialState.WAITING for trial in self._trials()):
+            return False
+        reason = self._space.exhausted(self._study)
+        if reason is not None:
+            _log.warning("%s: the search ends", reason)
+        return reason is not None
 
     def _next_step(self, n_trials: int) -> Literal["run", "wait", "done"]:
         trials = self._trials()
@@ -225,7 +239,25 @@ class Sweep:
                 trial.set_constraint(constraint.key, violation)
         if is_baseline:
             self._baseline = evaluation.metrics
+        trial.set_user_attr(NOISE, self._noise(evaluation.metrics, bounds))
         return values
+
+    def _noise(self, metrics: Mapping[str, Estimate], bounds: Sequence[float]) -> dict[str, Any]:
+        """Return how uncertain what was measured is, as samplers read it.
+
+        The interval of a score is left out: it is about other data, and measuring again would not change it.
+        """
+
+        def measured(metric: Metric) -> Estimate:
+            return metrics[metric.name] if metric.stage == "measured" else Estimate(None)
+
+        return {
+            "objectives": [measured(objective.metric).sd for objective in self._problem.objectives],
+            "constraints": {
+                constraint.key: constraint.violation_sd(measured(constraint.metric), bound)
+                for constraint, bound in zip(self._problem.constraints, bounds, strict=True)
+            },
+        }
 
     def _refuse_partial_baseline(self, trial: optuna.Trial) -> None:
         missing = sorted(set(trial.params) - set(self._task.baseline() or {}))

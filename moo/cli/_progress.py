@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
@@ -16,7 +20,32 @@ from moo.metrics import format_value
 from moo.problem import Objective
 from moo.results import FinishedTrial, Results
 
-__all__ = ["ProgressDisplay", "status_line"]
+__all__ = ["ProgressDisplay", "log_to", "status_line"]
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints each record as one line, above the progress bar where there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(escape(record.getMessage()), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def log_to(console: Console) -> Iterator[None]:
+    """Show what the library says of its choices, and its warnings."""
+    logger, handler = logging.getLogger("moo"), _ConsoleHandler(console)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 class ProgressDisplay:

@@ -26,8 +26,9 @@ def run(
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Begin no trial after this many seconds.")] = None,
     sampler: Annotated[
-        str, typer.Option(help="How configurations are proposed: tpe, nsga2, random, ...")
-    ] = "tpe",
+        str,
+        typer.Option(help="How configurations are proposed: auto, ehvi, tpe, nsga2, grid, random, ..."),
+    ] = "auto",
     seed: Annotated[int | None, typer.Option(help="Makes proposals and training repeatable.")] = None,
     storage: Annotated[
         str | None, typer.Option(help="Database URL; by default an SQLite file in the output folder.")
@@ -66,14 +67,14 @@ def sweep(task: Task, **arguments: Any) -> int:
 
     import reports
     from moo.cli._interrupt import Interrupt
-    from moo.cli._progress import ProgressDisplay
+    from moo.cli._progress import ProgressDisplay, log_to
     from moo.cli._summary import output_console, print_summary
     from moo.study import optimize
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console = output_console()
+    console, errors = output_console(), output_console(stderr=True)
     try:
-        with Interrupt() as interrupt, ProgressDisplay(output_console(stderr=True)) as display:
+        with Interrupt() as interrupt, ProgressDisplay(errors) as display, log_to(errors):
             study = optimize(task, observer=display, should_stop=lambda: interrupt.requested, **arguments)
     except KeyboardInterrupt:
         console.print("Stopped at once: what is finished is stored, and the same command goes on.")
