@@ -242,9 +242,10 @@ class GuidedSampler(BaseSampler, abc.ABC):
             question.untried,
         )
         for rows in (source() for source in fallbacks):
-            is_new = question.is_new(rows)
-            if is_new.any():
-                return np.asarray(rows[int(np.argmax(is_new))])
+            new = rows[question.is_new(rows)]
+            if len(new):
+                # whoever is about to store a configuration knew nearly the same, and takes the best one
+                return np.asarray(new[min(question.observations.n_unseen, len(new) - 1)])
         if not self._has_told_exhausted:
             self._has_told_exhausted = True
             _log.warning(

@@ -43,6 +43,8 @@ class Observations:
         constraint_sds: Shape (n, k), likewise.
         states: Shape (n,): `optuna.trial.TrialState` as integers.
         codes: Shape (n,): `SearchSpace.codes` of the rows.
+        n_unseen: How many trials begun before the one that is asked for have not stored all of their
+            parameters yet: other processes are about to.
     """
 
     space: SearchSpace
@@ -53,6 +55,7 @@ class Observations:
     constraint_sds: FloatArray
     states: NDArray[np.int64]
     codes: NDArray[np.uint64]
+    n_unseen: int = 0
 
     @property
     def n_objectives(self) -> int:
@@ -130,6 +133,7 @@ class Observations:
             self.constraint_sds[mask],
             self.states[mask],
             self.codes[mask],
+            self.n_unseen,
         )
 
 
@@ -226,7 +230,8 @@ class History:
         """
         n = len(self._states)
         states = np.array(self._states, dtype=np.int64)
-        keep = np.array(self._numbers, dtype=np.int64) != (-1 if without is None else without)
+        numbers = np.array(self._numbers, dtype=np.int64)
+        keep = numbers != (-1 if without is None else without)
         columns = [self._columns[name] for name in space]
         bare = self._space(space)
         self._encode(bare, columns, n)
@@ -237,8 +242,11 @@ class History:
         losses = _finite(self._losses.array(n, self._n_objectives)[keep])
         constraints = _finite(self._constraints.array(n, n_keys)[keep], around=(0.0,))
         self._warn_of_missing_constraints(states, constraints)
+        conditioned = self._with_conditions(bare, rows, states)
+        is_earlier = numbers[keep] < (0 if without is None else without)
+        is_partial = np.isnan(rows[:, conditioned.is_unconditional]).any(axis=1)
         return Observations(
-            self._with_conditions(bare, rows, states),
+            conditioned,
             rows[has_row],
             losses[has_row],
             constraints[has_row],
@@ -246,6 +254,7 @@ class History:
             self._constraint_sds.array(n, n_keys)[keep][has_row],
             states[has_row],
             codes[has_row],
+            int((is_earlier & is_partial & (states == TrialState.RUNNING)).sum()),
         )
 
     def _encode(self, bare: SearchSpace, columns: list[int], n: int) -> None:

@@ -83,6 +83,12 @@ class SearchSpace:
         return np.asarray(self.n_levels == 0, dtype=np.bool_)
 
     @cached_property
+    def is_unconditional(self) -> BoolArray:
+        """Shape (d,): every configuration has it, as far as is known."""
+        children = [condition.child for condition in self.conditions]
+        return ~np.isin(np.arange(self.n_parameters), children)
+
+    @cached_property
     def size(self) -> float:
         """How many configurations there are at most, conditions aside; infinite if one is continuous."""
         return math.inf if self.is_continuous.any() else float(np.prod(self.n_levels.astype(float)))

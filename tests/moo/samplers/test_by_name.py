@@ -5,7 +5,7 @@ import pytest
 
 import moo
 from moo.errors import InputError
-from moo.samplers import SAMPLER_NAMES, make_sampler, trial_seed
+from moo.samplers import NOISE, SAMPLER_NAMES, make_sampler, trial_seed
 from objectives import FunctionTask
 
 STATELESS = sorted({*SAMPLER_NAMES} - {"gp", "grid", "cmaes", "brute-force"})
@@ -167,3 +167,27 @@ def test_a_sampler_that_cannot_do_it_is_refused_before_anything_is_written(tmp_p
             folder=tmp_path / "x",
         )
     assert not (tmp_path / "x").exists()
+
+
+def test_a_sweep_tells_samplers_how_uncertain_what_it_measured_is(tmp_path) -> None:
+    def evaluate(trial: optuna.Trial) -> dict:
+        width = trial.suggest_int("width", 1, 30)
+        return {
+            "accuracy": moo.Estimate(0.9, 0.85, 0.95),
+            "latency_p50": moo.Estimate(0.002 * width, 0.0018 * width, 0.0022 * width),
+            "parameters": width,
+        }
+
+    study = moo.optimize(
+        FunctionTask(evaluate, name="noisy"),
+        maximize=["accuracy"],
+        minimize=["latency_p50", "parameters"],
+        constraints=["latency_p50 <= 4 ms"],
+        n_trials=1,
+        folder=tmp_path,
+    )
+    (trial,) = study.optuna_study.trials
+    sd = 0.0004 * trial.params["width"] / (2 * 1.959964)
+    noise = trial.user_attrs[NOISE]
+    assert noise["objectives"] == [None, pytest.approx(sd), None]
+    assert noise["constraints"] == {"latency_p50 <= 4 ms": pytest.approx(sd / 0.004)}
