@@ -67,18 +67,34 @@ class Comparison:
         return self.scores.groupby(self.runs["sampler"]).mean().T[self.samplers]
 
 
-def read_runs(path: Path, *, n_trials: int, is_staged: bool = False) -> pd.DataFrame:
-    """The stored runs of `n_trials`."""
+def read_runs(path: Path, *, is_staged: bool = False) -> pd.DataFrame:
+    """The stored runs."""
     runs = pd.read_csv(path)
-    return runs[runs["trials"].eq(n_trials) & runs["staged"].eq(is_staged)]
+    return runs[runs["staged"].eq(is_staged)]
 
 
-def compare(runs: pd.DataFrame, samplers: Sequence[str]) -> Comparison:
-    """The runs of these samplers on the pairs of problem and seed that all of them have."""
-    chosen = runs[runs["sampler"].isin(samplers)]
+def samplers_of(runs: pd.DataFrame, *, n_trials: int) -> list[str]:
+    """The samplers with a run of at least so many trials."""
+    return list(runs.loc[runs["trials"] >= n_trials, "sampler"].unique())
+
+
+def compare(runs: pd.DataFrame, samplers: Sequence[str], *, n_trials: int) -> Comparison:
+    """The first `n_trials` of these samplers on the pairs of problem and seed that all of them have.
+
+    What a longer run spent in all, its duplicates and its time, is left out.
+    """
+    chosen = runs[runs["sampler"].isin(samplers) & (runs["trials"] >= n_trials)]
+    chosen = chosen.sort_values("trials", kind="stable").drop_duplicates(["sampler", *PAIR])
     n_samplers = chosen.groupby(PAIR)["sampler"].transform("nunique")
     chosen = chosen[n_samplers.eq(chosen["sampler"].nunique())].reset_index(drop=True)
-    scores = pd.DataFrame([[float(word) for word in text.split()] for text in chosen["scores"]])
+    if chosen["trials"].gt(n_trials).any():
+        chosen = chosen.drop(columns=["n_duplicates", "overhead_ms"])
+        chosen["first_feasible"] = chosen["first_feasible"].where(chosen["first_feasible"] <= n_trials)
+        chosen["trials"] = n_trials
+    n_checkpoints = n_trials // CHECKPOINT_STEP
+    scores = pd.DataFrame(
+        [[float(word) for word in text.split()][:n_checkpoints] for text in chosen["scores"]]
+    )
     scores.columns = pd.Index(CHECKPOINT_STEP * (np.arange(scores.shape[1]) + 1))
     return Comparison(chosen, scores)
 
@@ -107,9 +123,14 @@ def _score_rows(part: Comparison, group: str) -> Iterator[dict[str, object]]:
             **{f"score_{budget}": table[sampler].mean() for budget, table in scores.items()},
             **{f"rank_{budget}": table[sampler].mean() for budget, table in ranks.items()},
             "first_feasible": first_feasible.get(sampler),
-            "n_duplicates": by_sampler["n_duplicates"].mean()[sampler],
-            "overhead_ms": by_sampler["overhead_ms"].median()[sampler],
+            **_spent(by_sampler.get_group(sampler)),
         }
+
+
+def _spent(runs: pd.DataFrame) -> dict[str, object]:
+    if "overhead_ms" not in runs:
+        return {}
+    return {"n_duplicates": runs["n_duplicates"].mean(), "overhead_ms": runs["overhead_ms"].median()}
 
 
 def _median_first_feasible(constrained_runs: pd.DataFrame) -> dict[object, float]:

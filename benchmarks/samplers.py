@@ -93,24 +93,37 @@ def summary(arguments: argparse.Namespace) -> int:
 
     from benchmarks._figure import draw
     from benchmarks._report import page
-    from benchmarks._summary import compare, read_runs, score_table
+    from benchmarks._summary import compare, read_runs, samplers_of, score_table
 
-    runs = read_runs(arguments.runs, n_trials=arguments.trials, is_staged=arguments.staged)
-    present = list(runs["sampler"].unique())
-    chosen = arguments.samplers.split(",") if arguments.samplers else present
+    runs = read_runs(arguments.runs, is_staged=arguments.staged)
+    allowed = set(arguments.samplers.split(",") if arguments.samplers else runs["sampler"])
     subset_only = set(arguments.subset.split(","))
-    comparisons = [("All problems", compare(runs, [name for name in chosen if name not in subset_only]))]
-    if subset_only & set(present) & set(chosen):
-        comparisons.append(("The subset that slow samplers were run on", compare(runs, chosen)))
+    whole, short = (
+        [name for name in samplers_of(runs, n_trials=n_trials) if name in allowed]
+        for n_trials in (arguments.trials, arguments.short)
+    )
+    n_trials, n_short = arguments.trials, arguments.short
+    everywhere = [name for name in short if name not in subset_only]
+    wanted = [
+        (f"{n_trials} evaluations", "samplers", [n for n in whole if n not in subset_only], n_trials),
+        (f"{n_short} evaluations, with the slow samplers", "samplers_short", everywhere, n_short),
+        (f"{n_short} evaluations, on the subset of the slowest", "samplers_subset", short, n_short),
+    ]
+    names_before: list[str] = []
+    comparisons = []
+    for title, file_name, names, n_evaluations in wanted:
+        if names and names != names_before:
+            comparisons.append((title, file_name, compare(runs, names, n_trials=n_evaluations)))
+        names_before = names
     ask_times = pd.read_csv(arguments.ask) if arguments.ask.exists() else None
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    text = page(comparisons, ask_times)
+    text = page([(title, comparison) for title, _, comparison in comparisons], ask_times)
     (arguments.out / "samplers.md").write_text(text)
-    tables = [score_table(comparison).assign(comparison=title) for title, comparison in comparisons]
+    tables = [score_table(comparison).assign(comparison=title) for title, _, comparison in comparisons]
     pd.concat(tables).round(4).to_csv(arguments.out / "samplers.csv", index=False)
-    for (_, comparison), name in zip(comparisons, ("samplers.png", "samplers_subset.png"), strict=False):
-        draw(comparison, arguments.out / name)
+    for _, file_name, comparison in comparisons:
+        draw(comparison, arguments.out / f"{file_name}.png")
     print(text)
     return 0
 
@@ -172,6 +185,9 @@ def _parser() -> argparse.ArgumentParser:
         "--subset", default="optuna-gp", help="samplers that were run on a subset (default: %(default)s)"
     )
     reporter.add_argument("--trials", type=int, default=200)
+    reporter.add_argument(
+        "--short", type=int, default=100, help="evaluations at which slow samplers are compared too"
+    )
     reporter.add_argument("--staged", action="store_true", help="compare the staged runs")
     reporter.add_argument("--out", type=Path, default=RESULTS, help="folder (default: %(default)s)")
     return parser

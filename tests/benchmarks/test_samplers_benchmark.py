@@ -10,7 +10,14 @@ from benchmarks import samplers
 from benchmarks._ask_times import measure_ask_times
 from benchmarks._runs import Run, execute, runs_in
 from benchmarks._searches import OptunaSearch, make_search, run_search
-from benchmarks._summary import compare, evaluations_to_reach, paired_tests, read_runs, score_table
+from benchmarks._summary import (
+    compare,
+    evaluations_to_reach,
+    paired_tests,
+    read_runs,
+    samplers_of,
+    score_table,
+)
 from benchmarks.problems import problem
 
 PROBLEMS = "welded-beam,deploy-precision"
@@ -123,15 +130,15 @@ def test_the_time_of_an_ask_is_measured_for_each_sampler_in_reach():
 def test_only_pairs_that_all_samplers_have_are_compared(tmp_path):
     runs = pd.concat([synthetic_runs({"moo-tpe": 0.9}), synthetic_runs({"optuna-tpe": 0.6}, seeds=range(4))])
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    comparison = compare(
-        read_runs(tmp_path / "runs.csv", n_trials=100), ["moo-tpe", "optuna-tpe", "optuna-random"]
-    )
+    runs = read_runs(tmp_path / "runs.csv")
+    comparison = compare(runs, ["moo-tpe", "optuna-tpe", "optuna-random"], n_trials=100)
     assert comparison.samplers == ["moo-tpe", "optuna-tpe"]
     assert comparison.n_pairs == 4
 
 
 def test_the_summary_ranks_tests_and_finds_when_the_peer_is_reached():
-    comparison = compare(synthetic_runs({"moo-tpe": 0.9, "optuna-tpe": 0.6}), ["moo-tpe", "optuna-tpe"])
+    runs = synthetic_runs({"moo-tpe": 0.9, "optuna-tpe": 0.6})
+    comparison = compare(runs, ["moo-tpe", "optuna-tpe"], n_trials=100)
     table = score_table(comparison).set_index(["group", "sampler"])
     assert table.loc[("all", "moo-tpe"), "score_100"] == pytest.approx(0.9025)
     assert table.loc[("all", "moo-tpe"), "rank_100"] == 1.0
@@ -143,8 +150,19 @@ def test_the_summary_ranks_tests_and_finds_when_the_peer_is_reached():
     assert reached.loc["all", "evaluations"] == 70
 
 
+def test_a_longer_run_is_compared_with_a_shorter_one_at_what_both_reached():
+    runs = synthetic_runs({"moo-tpe": 0.9, "optuna-tpe": 0.6})
+    runs.loc[runs["sampler"] == "moo-tpe", "first_feasible"] = 60
+    assert samplers_of(runs, n_trials=100) == ["moo-tpe", "optuna-tpe"]
+    comparison = compare(runs, ["moo-tpe", "optuna-tpe"], n_trials=50)
+    table = score_table(comparison).set_index(["group", "sampler"])
+    assert list(comparison.scores.columns) == [10, 20, 30, 40, 50]
+    assert table.loc[("g", "moo-tpe"), "first_feasible"] == 51
+    assert "n_duplicates" not in table
+
+
 def test_the_summary_writes_a_page_a_table_and_a_figure(runs_path, tmp_path, capsys):
-    words = ["summary", "--runs", str(runs_path), "--trials", "20", "--out", str(tmp_path)]
+    words = ["summary", "--runs", str(runs_path), "--trials", "20", "--short", "20", "--out", str(tmp_path)]
     assert samplers.main([*words, "--ask", str(tmp_path / "none.csv")]) == 0
     assert "optuna-nsga2-20" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"samplers.csv", "samplers.md", "samplers.png"}
