@@ -5,7 +5,7 @@ import optuna
 import pytest
 
 from moo.errors import InputError
-from moo.samplers import AutoSampler, EHVISampler
+from moo.samplers import AutoSampler, EHVISampler, NSGA2Sampler
 
 
 def sphere(trial: optuna.Trial, n_objectives: int = 2, n_parameters: int = 3) -> list[float]:
@@ -26,17 +26,10 @@ def test_few_trials_are_proposed_by_ehvi_and_it_says_so_once(caplog) -> None:
         runs.append([trial.params for trial in study.trials])
     assert runs[0] == runs[1]
     (told,) = choices(caplog)
-    assert told.startswith(
-        "sampler auto: ehvi (Gaussian processes), which makes the most of few trials: 2 obj"
+    assert told == (
+        "sampler auto: ehvi, which makes the most of few trials; nsga2 goes on after 100"
+        " (2 objectives, 0 constraints, 3 parameters)"
     )
-
-
-def test_more_objectives_than_ehvi_is_for_go_to_another_sampler_with_the_reason(caplog) -> None:
-    caplog.set_level(logging.INFO, logger="moo")
-    study = optuna.create_study(directions=["minimize"] * 5, sampler=AutoSampler(seed=0))
-    study.optimize(lambda trial: sphere(trial, 5), n_trials=13)
-    (told,) = choices(caplog)
-    assert "5 objectives, and ehvi is for at most 4" in told
 
 
 def test_after_many_trials_another_sampler_takes_over(caplog) -> None:
@@ -44,7 +37,7 @@ def test_after_many_trials_another_sampler_takes_over(caplog) -> None:
     study = optuna.create_study(directions=["minimize"] * 2, sampler=AutoSampler(seed=0))
     dist = {f"x{i}": optuna.distributions.FloatDistribution(0, 1) for i in range(3)}
     rng = np.random.default_rng(0)
-    for _ in range(298):
+    for _ in range(98):
         x = rng.random(3)
         study.add_trial(
             optuna.create_trial(
@@ -53,8 +46,14 @@ def test_after_many_trials_another_sampler_takes_over(caplog) -> None:
         )
     study.optimize(sphere, n_trials=4)
     first, second = choices(caplog)
-    assert "ehvi" in first
-    assert "300 trials are known, and ehvi is for fewer than 300" in second
+    assert first.startswith("sampler auto: ehvi")
+    assert second.startswith(
+        "sampler auto: nsga2, which costs little and does well once 100 trials are known"
+    )
+    continued = optuna.create_study(directions=["minimize"] * 2, sampler=NSGA2Sampler(seed=0))
+    continued.add_trials(study.trials[:-1])
+    continued.optimize(sphere, n_trials=1)
+    assert continued.trials[-1].params == study.trials[-1].params
 
 
 @pytest.mark.parametrize(("n_trials", "n_startup"), [(None, 10), (200, 10), (24, 6), (4, 3)])
