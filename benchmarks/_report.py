@@ -77,6 +77,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         if pd.isna(value):
             return ""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import moo
@@ -95,3 +96,33 @@ def test_every_metric_in_the_readme_is_in_the_table_and_the_other_way_round() ->
     rows = re.search(r"\| metric \| unit.*?\n\n", README, flags=re.DOTALL)
     assert rows is not None
     assert set(re.findall(r"`(\w+)`", rows[0])) == set(BUILT_IN)
+
+
+@pytest.mark.slow
+def test_the_samplers_run_under_optuna_alone(tmp_path) -> None:
+    (script,) = (block for block in blocks("python") if "import AutoSampler" in block)
+    done = run([sys.executable, "-c", f"{script}\nprint(len(study.best_trials), 'on the front')"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "on the front" in done.stdout
+
+
+def test_every_sampler_in_the_readme_is_one_that_can_be_named_and_the_other_way_round() -> None:
+    from moo.samplers import SAMPLER_NAMES
+
+    rows = re.search(r"\| name \| what it is.*?\n\n", README, flags=re.DOTALL)
+    assert rows is not None
+    firsts = re.findall(r"^\|([^|]*)\|", rows[0], flags=re.MULTILINE)
+    assert {name for cell in firsts for name in re.findall(r"`([\w-]+)`", cell)} == set(SAMPLER_NAMES)
+
+
+def test_the_scores_in_the_readme_are_those_of_the_results() -> None:
+    results = pd.read_csv(ROOT / "benchmarks" / "results" / "samplers.csv")
+    of_all = results[results["group"] == "all"].set_index(["comparison", "sampler"])
+    quoted = re.findall(r"^\| `([a-z0-9-]+)` \| (0\.\d\d.*) \|$", README, flags=re.MULTILINE)
+    assert len(quoted) >= 8
+    for sampler, cells in quoted:
+        for budget, cell in zip((50, 100, 200), cells.split(" | "), strict=True):
+            if cell.strip():
+                assert float(cell) == pytest.approx(
+                    of_all.xs(sampler, level="sampler")[f"score_{budget}"].dropna().iloc[0], abs=0.006
+                )
