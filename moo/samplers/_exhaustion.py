@@ -16,15 +16,18 @@ LISTABLE = 20_000
 def exhaustion(history: History) -> str | None:
     """Return a sentence where nothing new is left to try, else None.
 
-    What is running, queued or failed counts as tried. A space with a continuous parameter never ends,
-    and of one with conditional parameters and more than `LISTABLE` configurations it is not known.
+    What is running, queued or failed counts as tried; while a running trial has not stored all of its
+    parameters, nothing is known to be exhausted. A space with a continuous parameter never ends,
+    and of one with conditional parameters and more than `LISTABLE` configurations it is not known, nor
+    where the range of a parameter depends on others.
     """
-    if not history.has_parameters:
+    if not history.has_parameters or not history.has_known_size:
         return None
     space = history.search_space()
     if not space:
-        return "the only configuration has been tried"
-    counts = _n_untried_and_all(history.observations(space))
+        return "the only configuration has been tried" if history.has_finished_trials else None
+    observations = history.observations(space)
+    counts = None if observations.n_unseen else _n_untried_and_all(observations)
     if counts is None or counts[0] > 0:
         return None
     return f"all {counts[1]} configurations have been tried"
@@ -40,8 +43,9 @@ def _n_untried_and_all(observations: Observations) -> tuple[int, int] | None:
         return max(int(space.size) - n_tried, 0), int(space.size)
     if space.size > LISTABLE:
         return None
-    every = space.codes(space.without_inactive(space.all_rows))
-    return int((~np.isin(every, tried)).sum()), len(every)
+    every = space.without_inactive(space.all_rows)
+    n_untried = int((~observations.are_tried(every)).sum())
+    return n_untried, len(np.unique(tried)) if observations.absences else len(every)
 
 
 class SpaceWatch:

@@ -44,13 +44,11 @@ class Question:
         observations: All other trials.
         fixed: Shape (d,): what the trial has been given already (it was queued with some of its
             parameters), NaN where it is free.
-        tried: Codes of the configurations that are finished, running or queued, ascending.
         rng: For this trial only: it follows from the sampler's seed and the trial's number.
     """
 
     observations: Observations
     fixed: FloatArray
-    tried: NDArray[np.uint64]
     rng: np.random.Generator
 
     @property
@@ -85,12 +83,10 @@ class Question:
 
         Shape (n, d) to (n,).
         """
-        codes = self.space.codes(self.space.without_inactive(rows))
-        first = np.zeros(len(codes), dtype=np.bool_)
-        first[np.unique(codes, return_index=True)[1]] = True
-        places = np.searchsorted(self.tried, codes)
-        was_tried = self.tried[np.minimum(places, len(self.tried) - 1)] == codes if len(self.tried) else False
-        return np.asarray(first & ~np.asarray(was_tried))
+        active = self.space.without_inactive(rows)
+        first = np.zeros(len(rows), dtype=np.bool_)
+        first[np.unique(self.space.codes(active), return_index=True)[1]] = True
+        return np.asarray(first & ~self.observations.are_tried(active))
 
 
 class GuidedSampler(BaseSampler, abc.ABC):
@@ -224,7 +220,6 @@ class GuidedSampler(BaseSampler, abc.ABC):
         return Question(
             observations=observations,
             fixed=space.encode(np.array([space.internal(given)]))[0],
-            tried=np.sort(observations.codes),
             rng=np.random.default_rng([self._seed, trial.number]),
         )
 
@@ -234,7 +229,7 @@ class GuidedSampler(BaseSampler, abc.ABC):
             draws = [self._startup_draw(name, number) for name in question.space.names]
             proposed = question.settle(question.space.from_uniform(np.array([draws])))
         else:
-            with _blas().limit(limits=1, user_api="blas"):  # these matrices are small: more threads only wait
+            with _one_blas_thread():
                 proposed = self._propose(question)
         fallbacks: tuple[Callable[[], FloatArray], ...] = (
             lambda: proposed,
@@ -250,7 +245,7 @@ class GuidedSampler(BaseSampler, abc.ABC):
             self._has_told_exhausted = True
             _log.warning(
                 "all %d configurations have been tried: trials from here on repeat them",
-                len(np.unique(question.tried)),
+                len(np.unique(question.observations.codes)),
             )
         return np.asarray(proposed[0])
 
@@ -271,6 +266,17 @@ class GuidedSampler(BaseSampler, abc.ABC):
 def _blas() -> ThreadpoolController:
     """Return the handle of the libraries loaded so far; looking for them takes milliseconds."""
     return ThreadpoolController()
+
+
+def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    """Return a limit for the matrices of a proposal: they are small, and more threads only wait.
+
+    The limit is the process's: off the main thread, where others may set and lift it too, it is left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return contextlib.nullcontext()
+    limit: contextlib.AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
+    return limit
 
 
 def check(is_right: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,8 +25,14 @@ NOISE = "moo:noise"
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+CodeArray = NDArray[np.uint64]
 
 _log = logging.getLogger("moo")
+
+# beyond this a value is as good as infinite, and its square is
+_HUGE = 1e100
+# so many ways of lacking parameters are kept apart
+_MOST_PATTERNS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +51,8 @@ class Observations:
         codes: Shape (n,): `SearchSpace.codes` of the rows.
         n_unseen: How many trials begun before the one that is asked for have not stored all of their
             parameters yet: other processes are about to.
+        absences: For what some complete trials lack and no condition explains: which columns, shape (d,), and
+            the codes of those trials, ascending.
     """
 
     space: SearchSpace
@@ -56,6 +64,22 @@ class Observations:
     states: NDArray[np.int64]
     codes: NDArray[np.uint64]
     n_unseen: int = 0
+    absences: tuple[tuple[BoolArray, CodeArray], ...] = ()
+
+    def are_tried(self, rows: FloatArray, /) -> BoolArray:
+        """Return which configurations are those of a trial, finished or not, shape (n, d) to (n,).
+
+        A trial that lacked a parameter for no known reason was tried whatever value that one would have had.
+        """
+        tried = _are_among(self.space.codes(rows), self._sorted_codes)
+        for is_absent, codes in self.absences:
+            also = _are_among(self.space.codes(np.where(is_absent, np.nan, rows)), codes)
+            tried = np.logical_or(tried, also)
+        return tried
+
+    @cached_property
+    def _sorted_codes(self) -> CodeArray:
+        return np.sort(self.codes)
 
     @property
     def n_objectives(self) -> int:
@@ -134,6 +158,7 @@ class Observations:
             self.states[mask],
             self.codes[mask],
             self.n_unseen,
+            self.absences,
         )
 
 
@@ -145,6 +170,9 @@ class History:
         self._columns: dict[str, int] = {}
         self._keys: dict[str, int] = {}
         self._distributions: dict[str, BaseDistribution] = {}
+        self._seen: dict[str, set[BaseDistribution]] = {}
+        self._incompatible: set[str] = set()
+        self._has_moving_range = False
         self._values = _Grid()
         self._losses = _Grid()
         self._constraints = _Grid()
@@ -159,6 +187,7 @@ class History:
         self._codes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._bare = SearchSpace({})
         self._conditioned = (-1, self._bare)
+        self._absences: tuple[tuple[BoolArray, CodeArray], ...] = ()
         self._warned = False
 
     def read(self, study: optuna.Study) -> None:
@@ -208,7 +237,13 @@ class History:
                 self._constraint_sds.put(index, self._keys[key], math.nan if sd is None else float(sd))
 
     def _column(self, name: str, dist: BaseDistribution) -> int:
-        if self._distributions.get(name) != dist:
+        known = self._distributions.get(name)
+        if known != dist:
+            if known is not None and not _are_compatible(known, dist):
+                self._incompatible.add(name)
+            seen = self._seen.setdefault(name, set())
+            self._has_moving_range |= dist in seen or (known is not None and dist.single())
+            seen.add(dist)
             self._distributions[name] = dist  # the latest counts
         return self._columns.setdefault(name, len(self._columns))
 
@@ -218,8 +253,30 @@ class History:
         return bool(self._columns)
 
     def search_space(self) -> dict[str, BaseDistribution]:
-        """Return every parameter seen so far that has more than one value, as last seen."""
-        return {name: dist for name, dist in self._distributions.items() if not dist.single()}
+        """Return every parameter seen so far that has more than one value, as last seen.
+
+        One that trials added by hand had as another kind, so that Optuna refuses to propose it, is left out.
+        """
+        return {
+            name: dist
+            for name, dist in self._distributions.items()
+            if not dist.single() and name not in self._incompatible
+        }
+
+    @property
+    def has_finished_trials(self) -> bool:
+        """Whether any trial has finished."""
+        return any(
+            state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL) for state in self._states
+        )
+
+    @property
+    def has_known_size(self) -> bool:
+        """Whether `search_space` is what the next trial will see, as far as can be told.
+
+        Not where the range of a parameter goes to and fro, because it depends on other parameters.
+        """
+        return not self._has_moving_range and not self._incompatible
 
     def observations(
         self, space: Mapping[str, BaseDistribution], *, without: int | None = None
@@ -243,7 +300,7 @@ class History:
         constraints = _finite(self._constraints.array(n, n_keys)[keep], around=(0.0,))
         self._warn_of_missing_constraints(states, constraints)
         conditioned = self._with_conditions(bare, rows, states)
-        is_earlier = numbers[keep] < (0 if without is None else without)
+        is_earlier = numbers[keep] < (math.inf if without is None else without)
         is_partial = np.isnan(rows[:, conditioned.is_unconditional]).any(axis=1)
         return Observations(
             conditioned,
@@ -255,6 +312,7 @@ class History:
             states[has_row],
             codes[has_row],
             int((is_earlier & is_partial & (states == TrialState.RUNNING)).sum()),
+            self._absences,
         )
 
     def _encode(self, bare: SearchSpace, columns: list[int], n: int) -> None:
@@ -275,19 +333,19 @@ class History:
         ):
             self._bare = SearchSpace(dict(distributions))
             self._conditioned = (-1, self._bare)
+            self._absences = ()
         return self._bare
 
     def _with_conditions(self, bare: SearchSpace, rows: FloatArray, states: NDArray[np.int64]) -> SearchSpace:
-        is_complete = states == TrialState.COMPLETE
-        n_complete = int(is_complete.sum())
+        complete = rows[states == TrialState.COMPLETE]
         n_seen, space = self._conditioned
-        if n_seen != n_complete:
-            complete = rows[is_complete]
+        if n_seen != len(complete):
             if np.isnan(complete).any():
                 conditions = bare.conditions_of(complete)
                 if conditions != space.conditions:
                     space = SearchSpace(bare.distributions, conditions)
-            self._conditioned = (n_complete, space)
+                self._absences = _absences(space, complete)
+            self._conditioned = (len(complete), space)
         return space
 
     def _warn_of_missing_constraints(self, states: NDArray[np.int64], constraints: FloatArray) -> None:
@@ -328,6 +386,30 @@ class _Grid:
             self._data = grown
 
 
+def _absences(space: SearchSpace, complete: FloatArray) -> tuple[tuple[BoolArray, CodeArray], ...]:
+    """Return the codes of the trials that lack something for no known reason, by what they lack.
+
+    A trial from before the parameter was first seen is left out: it may have been added since.
+    """
+    lacks = np.isnan(complete)
+    first_seen = np.argmax(~lacks, axis=0)
+    is_since = np.arange(len(complete))[:, None] >= first_seen
+    is_odd = (space.unexplained(complete) & lacks & is_since).any(axis=1)
+    found = []
+    for pattern in np.unique(lacks[is_odd], axis=0)[:_MOST_PATTERNS]:
+        alike = is_odd & (lacks == pattern).all(axis=1)
+        found.append((pattern, np.sort(space.codes(complete[alike]))))
+    return tuple(found)
+
+
+def _are_among(codes: CodeArray, known: CodeArray) -> BoolArray:
+    """Return which codes are among known ones, which ascend."""
+    if len(known) == 0:
+        return np.zeros(len(codes), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    return np.asarray(known[places] == codes, dtype=np.bool_)
+
+
 def _is_choice(dist: BaseDistribution, value: Any) -> bool:
     """Return whether a queued value can be represented; one out of range is dropped later."""
     try:
@@ -337,9 +419,17 @@ def _is_choice(dist: BaseDistribution, value: Any) -> bool:
     return True
 
 
+def _are_compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
+    try:
+        check_distribution_compatibility(one, other)
+    except ValueError:
+        return False
+    return True
+
+
 def _finite(values: FloatArray, *, around: tuple[float, ...] = ()) -> FloatArray:
     """Return a copy with infinities moved to just beyond the finite values of their column, and `around`."""
-    moved = np.array(values)
+    moved = np.clip(values, -_HUGE, _HUGE, where=np.isfinite(values), out=np.array(values))
     if not np.isinf(moved).any():
         return moved
     for column in moved.T:

@@ -100,16 +100,15 @@ def neighbours(space: SearchSpace, row: FloatArray, /) -> FloatArray:
     """
     found = [np.empty((0, space.n_parameters))]
     for column in map(int, np.flatnonzero(~space.is_continuous)):
-        levels = space.column_levels(column)
-        here = int(np.argmin(np.abs(levels - row[column])))
-        if len(levels) > _MOST_LEVELS and not space.is_categorical[column]:
-            jumps = 2 ** np.arange(int(np.log2(len(levels))))
+        n_levels, here = int(space.n_levels[column]), space.level_of(column, float(row[column]))
+        if n_levels > _MOST_LEVELS and not space.is_categorical[column]:
+            jumps = 2 ** np.arange(int(np.log2(n_levels)))
             there = np.concatenate([here - jumps, here + jumps])
-            there = there[(there >= 0) & (there < len(levels))]
+            there = there[(there >= 0) & (there < n_levels)]
         else:
-            there = np.delete(np.arange(len(levels)), here)
+            there = np.delete(np.arange(n_levels), here)
         rows = np.repeat(row[None], len(there), axis=0)
-        rows[:, column] = levels[there]
+        rows[:, column] = space.level_values(column, there)
         found.append(rows)
     return np.concatenate(found)
 

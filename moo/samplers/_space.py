@@ -20,6 +20,8 @@ BoolArray = NDArray[np.bool_]
 
 # continuous values closer than this in the unit cube are one configuration
 _SAME = 1e-9
+# an integer with more values than this is said to have this many: the unit cube cannot tell them apart
+_MANY = 2**62
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class SearchSpace:
     @cached_property
     def n_levels(self) -> NDArray[np.int64]:
         """Shape (d,): how many values each parameter has; 0 for a continuous one."""
-        return np.array([_n_levels(dist) for dist in self.distributions.values()], dtype=np.int64)
+        return np.array([min(_n_levels(dist), _MANY) for dist in self.distributions.values()], dtype=np.int64)
 
     @cached_property
     def is_categorical(self) -> BoolArray:
@@ -156,16 +158,31 @@ class SearchSpace:
         return np.asarray((np.minimum(np.floor(values * levels), levels - 1) + 0.5) / levels)
 
     def column_levels(self, column: int) -> FloatArray:
-        """Return every value of a discrete column, ascending."""
-        n_levels = int(self.n_levels[column])
+        """Return every value of a discrete column, ascending. Memory grows with `n_levels`: look first."""
+        return self.level_values(column, np.arange(int(self.n_levels[column])))
+
+    def level_values(self, column: int, levels: NDArray[np.int64], /) -> FloatArray:
+        """Return the values of a discrete column at some of its levels, counted from 0."""
         if self.is_categorical[column]:
-            return np.arange(n_levels, dtype=np.float64)
+            return levels.astype(np.float64)
         is_log, low, width = (part[column] for part in self._scale)
         if is_log:
             dist = self.distributions[self.names[column]]
             assert isinstance(dist, IntDistribution)
-            return np.asarray((np.log(np.arange(dist.low, dist.high + 1)) - low) / width, dtype=np.float64)
-        return (np.arange(n_levels) + 0.5) / n_levels
+            return np.asarray((np.log(dist.low + levels.astype(np.float64)) - low) / width, dtype=np.float64)
+        return np.asarray((levels + 0.5) / self.n_levels[column], dtype=np.float64)
+
+    def level_of(self, column: int, value: float, /) -> int:
+        """Return the level of a discrete column that a value is at."""
+        if self.is_categorical[column]:
+            return int(value)
+        is_log, low, width = (part[column] for part in self._scale)
+        n_levels = int(self.n_levels[column])
+        if is_log:
+            dist = self.distributions[self.names[column]]
+            assert isinstance(dist, IntDistribution)
+            return min(max(round(math.exp(value * width + low)) - dist.low, 0), n_levels - 1)
+        return min(int(value * n_levels), n_levels - 1)
 
     def decode(self, row: FloatArray, /) -> dict[str, Any]:
         """Return the parameters of one complete row as Python values."""
@@ -194,6 +211,12 @@ class SearchSpace:
                 is_there = (parent >= condition.lowest) & (parent <= condition.highest)
             kept[~(is_there & ~np.isnan(parent)), condition.child] = np.nan
         return kept
+
+    def unexplained(self, rows: FloatArray, /) -> BoolArray:
+        """Return what configurations lack, or have, against the conditions, shape (n, d)."""
+        expected = self.without_inactive(np.where(np.isnan(rows), 0.0, rows))
+        # the choices of an absent parent are not looked at: its own absence makes its children absent
+        return np.asarray(np.isnan(rows) != np.isnan(expected))
 
     def codes(self, rows: FloatArray, /) -> NDArray[np.uint64]:
         """Return one number for each row, the same for the same configuration.
@@ -252,13 +275,17 @@ class SearchSpace:
             is_used_alone = bool(np.all(is_there[has_child, parent])) and counts[parent] > counts[child]
             if parent == child or not is_used_alone:
                 continue
-            present = np.unique(rows[has_child, parent])
-            absent = np.unique(rows[~has_child & is_there[:, parent], parent])
-            if len(absent) == 0:
+            values, lacks_child = rows[:, parent], ~has_child & is_there[:, parent]
+            if not lacks_child.any():
                 continue
+            present, absent = values[has_child], values[lacks_child]
             if self.is_categorical[parent]:
-                if not np.isin(absent, present).any():
-                    return Condition(child, parent, absent_at=tuple(int(value) for value in absent))
+                n_choices = int(self.n_levels[parent])
+                is_present, is_absent = (
+                    np.bincount(part.astype(np.intp), minlength=n_choices) > 0 for part in (present, absent)
+                )
+                if not (is_present & is_absent).any():
+                    return Condition(child, parent, absent_at=tuple(np.flatnonzero(is_absent).tolist()))
             elif absent.max() < present.min():
                 return Condition(child, parent, lowest=float((absent.max() + present.min()) / 2))
             elif absent.min() > present.max():
