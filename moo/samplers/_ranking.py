@@ -30,7 +30,7 @@ def best_subset(losses: ArrayLike, n_best: int, /) -> NDArray[np.intp]:
         Shape (n_best,): front by front, in no order within a front.
 
     >>> best_subset([[0.0, 1.0], [0.5, 0.5], [0.51, 0.5], [1.0, 0.0]], 2).tolist()
-    [0, 3]
+    [1, 3]
     """
     points = np.asarray(losses, dtype=np.float64)
     left = np.arange(len(points))

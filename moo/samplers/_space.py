@@ -131,7 +131,7 @@ class SearchSpace:
         numeric = ~self.is_categorical
         rows[:, numeric] = (rows[:, numeric] - low[numeric]) / width[numeric]
         with np.errstate(invalid="ignore"):
-            upper = np.where(numeric, 1.0 + _SAME, self.n_levels - 1.0)
+            upper = np.where(numeric, 1.0 + _SAME, self._highest)
             rows[(rows < -_SAME) | (rows > upper)] = np.nan
         return self.snap(rows)
 
@@ -140,22 +140,41 @@ class SearchSpace:
 
         A logarithmic integer keeps the place of its own logarithm.
         """
-        snapped = np.clip(rows, 0.0, np.where(self.is_categorical, self.n_levels - 1.0, 1.0))
-        for column in np.flatnonzero(~self.is_continuous):
-            snapped[:, column] = self._snapped_column(int(column), snapped[:, column])
+        choices, cells, logs = self._discrete_columns
+        snapped = np.clip(rows, 0.0, self._highest)
+        if len(choices):
+            snapped[:, choices] = np.round(snapped[:, choices])
+        if len(cells):
+            n_levels = self.n_levels[cells]
+            snapped[:, cells] = (
+                np.minimum(np.floor(snapped[:, cells] * n_levels), n_levels - 1) + 0.5
+            ) / n_levels
+        if len(logs):
+            _, low, width = (part[logs] for part in self._scale)
+            ends = np.array([self._integer_ends(column) for column in logs], dtype=np.float64)
+            raw = np.clip(np.round(np.exp(snapped[:, logs] * width + low)), ends[:, 0], ends[:, 1])
+            snapped[:, logs] = (np.log(raw) - low) / width
         return snapped
 
-    def _snapped_column(self, column: int, values: FloatArray) -> FloatArray:
-        if self.is_categorical[column]:
-            return np.asarray(np.round(values), dtype=np.float64)
-        is_log, low, width = (part[column] for part in self._scale)
-        levels = int(self.n_levels[column])
-        if is_log:
-            dist = self.distributions[self.names[column]]
-            assert isinstance(dist, IntDistribution)
-            raw = np.clip(np.round(np.exp(values * width + low)), dist.low, dist.high)
-            return np.asarray((np.log(raw) - low) / width, dtype=np.float64)
-        return np.asarray((np.minimum(np.floor(values * levels), levels - 1) + 0.5) / levels)
+    @cached_property
+    def _highest(self) -> FloatArray:
+        return np.where(self.is_categorical, self.n_levels - 1.0, 1.0)
+
+    @cached_property
+    def _discrete_columns(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Columns of categories, of numbers with cells of one width, and of logarithmic integers."""
+        is_cell = ~self.is_continuous & ~self.is_categorical
+        is_log = self._scale[0]
+        return (
+            np.flatnonzero(self.is_categorical),
+            np.flatnonzero(is_cell & ~is_log),
+            np.flatnonzero(is_cell & is_log),
+        )
+
+    def _integer_ends(self, column: int) -> tuple[int, int]:
+        dist = self.distributions[self.names[column]]
+        assert isinstance(dist, IntDistribution)
+        return dist.low, dist.high
 
     def column_levels(self, column: int) -> FloatArray:
         """Return every value of a discrete column, ascending. Memory grows with `n_levels`: look first."""
@@ -296,7 +315,7 @@ class SearchSpace:
 def value_at(distribution: BaseDistribution, draw: float, /) -> Any:
     """Return the value of a distribution at a draw from [0, 1): uniform over choices, or over the scale.
 
-    >>> value_at(IntDistribution(1, 4), 0.99), value_at(FloatDistribution(1e-4, 1.0, log=True), 0.5)
+    >>> value_at(IntDistribution(1, 4), 0.99), round(value_at(FloatDistribution(1e-4, 1.0, log=True), 0.5), 9)
     (4, 0.01)
     """
     space = SearchSpace({"value": distribution})
