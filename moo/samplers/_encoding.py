@@ -33,8 +33,7 @@ class Encoding:
 
     @cached_property
     def _is_conditional(self) -> BoolArray:
-        children = [condition.child for condition in self.space.conditions]
-        return np.isin(np.arange(self.space.n_parameters), children)
+        return ~self.space.is_unconditional
 
     @cached_property
     def groups(self) -> IntArray:

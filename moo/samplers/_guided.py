@@ -102,9 +102,9 @@ class GuidedSampler(BaseSampler, abc.ABC):
     def __init__(
         self,
         *,
-        seed: int | None,
-        n_startup_trials: int,
-        when_exhausted: Literal["repeat", "stop"],
+        seed: int | None = None,
+        n_startup_trials: int = 10,
+        when_exhausted: Literal["repeat", "stop"] = "repeat",
     ) -> None:
         check(seed is None or (isinstance(seed, int) and seed >= 0), "seed", "an integer >= 0", seed)
         check(
@@ -280,5 +280,10 @@ def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
 
 
 def check(is_right: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001
+    """Refuse an argument that is not right.
+
+    Raises:
+        InputError: With its name, what was expected, and what came.
+    """
     if not is_right:
         raise InputError(f"{name}: expected {expected}, got {got!r}")

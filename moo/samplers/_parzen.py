@@ -28,8 +28,8 @@ __all__ = ["ParzenEstimator"]
 FloatArray = NDArray[np.float64]
 
 # Bandwidth BANDWIDTH * n^(-1 / (d + 4)) (Scott's rule with a fixed spread), at least MIN_BANDWIDTH or
-# half a cell of a discrete parameter. Of a category, the share that may be any choice: twice
-# MISS / BANDWIDTH as much, within limits.
+# half a cell of a discrete parameter. Of a category, the share that may be any choice shrinks alike:
+# MISS * n^(-1 / (d + 4)), within limits.
 _BANDWIDTH = 0.2
 _MIN_BANDWIDTH = 0.03
 _MISS = 0.4

@@ -40,7 +40,6 @@ at most half of the good density, and 1 / (0.15 n) of it later.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,15 +86,6 @@ class ConstrainedTPESampler(GuidedSampler):
     Raises:
         InputError: If an argument is out of range.
     """
-
-    def __init__(
-        self,
-        *,
-        seed: int | None = None,
-        n_startup_trials: int = 10,
-        when_exhausted: Literal["repeat", "stop"] = "repeat",
-    ) -> None:
-        super().__init__(seed=seed, n_startup_trials=n_startup_trials, when_exhausted=when_exhausted)
 
     def _propose(self, question: Question) -> FloatArray:
         splits = _splits(question.observations)

@@ -78,15 +78,18 @@ _N_BLIND = 64
 class EHVISampler(GuidedSampler):
     """Proposes where the expected gain of feasible hypervolume is largest.
 
-    For trials that cost more than the 20 to 150 ms of a proposal, and up to some hundreds of them. Set the
-    threads of the BLAS to one (`OMP_NUM_THREADS=1`) where several processes share a machine: the matrices are
-    small, and threads that wait for one another make a proposal many times slower.
+    For trials that cost more than the 20 to 150 ms of a proposal, and up to some hundreds of them. A proposal
+    made on the main thread uses one thread of the BLAS; where others are made too (`n_jobs`), set
+    `OMP_NUM_THREADS=1`: the matrices are small, and threads that wait for one another cost many times more.
 
     Args:
         seed: Of the random numbers; None draws one.
         n_startup_trials: So many trials are spread evenly before the first guided one.
         when_exhausted: What to do once every configuration of a finite space has been tried: "repeat"
             configurations, or "stop" the study.
+
+    Raises:
+        InputError: If an argument is out of range.
     """
 
     def __init__(
