@@ -9,7 +9,7 @@ import logging
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 from moo.errors import InputError
 from moo.samplers._exhaustion import LISTABLE, exhaustion
@@ -140,9 +140,10 @@ class GuidedSampler(BaseSampler, abc.ABC):
 
     @abc.abstractmethod
     def _propose(self, question: Question) -> FloatArray:
-        """Return settled rows, shape (n, d), the best first; the first one that is new is taken.
+        """Return settled rows that are new (`Question.is_new`), shape (n, d), the best first.
 
-        Called with at least `n_startup_trials` trials that teach.
+        There may be none: then something new is drawn. Called with at least `n_startup_trials` trials that
+        teach.
         """
 
     # Optuna's interface
@@ -209,7 +210,9 @@ class GuidedSampler(BaseSampler, abc.ABC):
 
     def _history(self, study: optuna.Study, trial: FrozenTrial | None) -> History:
         """Return what is known of the study, read anew unless that was just done for this trial."""
-        history = self._histories.setdefault(study, History())
+        history = self._histories.get(study)
+        if history is None:
+            history = self._histories[study] = History()
         if trial is None or self._read_for != (id(study), trial.number):
             history.read(study)
         return history
@@ -219,35 +222,33 @@ class GuidedSampler(BaseSampler, abc.ABC):
         given = trial.system_attrs.get("fixed_params", {})
         return Question(
             observations=observations,
-            fixed=space.encode(np.array([space.internal(given)]))[0],
+            fixed=space.encode(np.array([space.internal(given)]))[0] if given else _nothing(space),
             rng=np.random.default_rng([self._seed, trial.number]),
         )
 
     def _answer(self, question: Question, number: int) -> FloatArray:
         """Return the configuration to try: one not tried before wherever there is one."""
-        if int(question.observations.teaches.sum()) < self._n_startup_trials:
-            draws = [self._startup_draw(name, number) for name in question.space.names]
-            proposed = question.settle(question.space.from_uniform(np.array([draws])))
-        else:
-            with _one_blas_thread():
-                proposed = self._propose(question)
-        fallbacks: tuple[Callable[[], FloatArray], ...] = (
-            lambda: proposed,
-            lambda: question.draw(_N_DRAWS),
-            question.untried,
-        )
-        for rows in (source() for source in fallbacks):
-            new = rows[question.is_new(rows)]
-            if len(new):
+        for source in (self._first_choice, _anything_new, _whatever_is_left):
+            rows = source(question, number)
+            if len(rows):
                 # whoever is about to store a configuration knew nearly the same, and takes the best one
-                return np.asarray(new[min(question.observations.n_unseen, len(new) - 1)])
+                return np.asarray(rows[min(question.observations.n_unseen, len(rows) - 1)])
         if not self._has_told_exhausted:
             self._has_told_exhausted = True
             _log.warning(
                 "all %d configurations have been tried: trials from here on repeat them",
                 len(np.unique(question.observations.codes)),
             )
-        return np.asarray(proposed[0])
+        return np.asarray(question.draw(1)[0])
+
+    def _first_choice(self, question: Question, number: int) -> FloatArray:
+        """Return new rows as the sampler would have them, the best first, or none."""
+        if int(question.observations.teaches.sum()) >= self._n_startup_trials:
+            with _one_blas_thread():
+                return self._propose(question)
+        draws = [self._startup_draw(name, number) for name in question.space.names]
+        rows = question.settle(question.space.from_uniform(np.array([draws])))
+        return np.asarray(rows[question.is_new(rows)])
 
     def _startup_draw(self, name: str, number: int) -> float:
         """Return a parameter's draw for one of the first trials, in [0, 1).
@@ -262,21 +263,41 @@ class GuidedSampler(BaseSampler, abc.ABC):
         return float((strata[place] + rng.random(self._n_startup_trials)[place]) / self._n_startup_trials)
 
 
+def _anything_new(question: Question, _: int) -> FloatArray:
+    rows = question.draw(_N_DRAWS)
+    return np.asarray(rows[question.is_new(rows)])
+
+
+def _whatever_is_left(question: Question, _: int) -> FloatArray:
+    return question.untried()
+
+
+def _nothing(space: SearchSpace) -> FloatArray:
+    return np.full(space.n_parameters, np.nan)
+
+
 @functools.cache
-def _blas() -> ThreadpoolController:
-    """Return the handle of the libraries loaded so far; looking for them takes milliseconds."""
-    return ThreadpoolController()
+def _blas() -> tuple[LibController, ...]:
+    """Return the libraries loaded so far; looking for them takes milliseconds."""
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
-    """Return a limit for the matrices of a proposal: they are small, and more threads only wait.
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Limit the matrices of a proposal to one thread: they are small, and more threads only wait.
 
     The limit is the process's: off the main thread, where others may set and lift it too, it is left alone.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return contextlib.nullcontext()
-    limit: contextlib.AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
-    return limit
+    is_main = threading.current_thread() is threading.main_thread()
+    limits = {library: library.get_num_threads() for library in (_blas() if is_main else ())}
+    lifted = {library: limit for library, limit in limits.items() if limit not in (None, 1)}
+    for library in lifted:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, limit in lifted.items():
+            library.set_num_threads(limit)
 
 
 def check(is_right: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from moo.samplers._arrays import medians
 from moo.samplers._space import SearchSpace
 
 __all__ = ["NOISE", "History", "Observations"]
@@ -138,8 +139,8 @@ class Observations:
         """
         with np.errstate(invalid="ignore"):
             amounts = np.maximum(self.constraints, 0.0)
-            scales = [_median_of_positive(column) for column in amounts.T]
-        return np.asarray(amounts / np.array(scales).reshape(1, -1))
+            scales = medians(np.where(amounts > 0, amounts, np.nan))
+        return np.asarray(amounts / np.where(np.isnan(scales), 1.0, scales))
 
     @cached_property
     def total_violation(self) -> FloatArray:
@@ -285,33 +286,30 @@ class History:
 
         Rows are in the order of the trials' numbers. A trial with no parameter in this space is left out.
         """
-        n = len(self._states)
-        states = np.array(self._states, dtype=np.int64)
+        n, n_keys = len(self._states), len(self._keys)
         numbers = np.array(self._numbers, dtype=np.int64)
-        keep = numbers != (-1 if without is None else without)
-        columns = [self._columns[name] for name in space]
         bare = self._space(space)
-        self._encode(bare, columns, n)
-        rows, codes = self._rows[keep], self._codes[keep]
-        states = states[keep]
-        has_row = ~np.isnan(rows).all(axis=1)
-        n_keys = len(self._keys)
-        losses = _finite(self._losses.array(n, self._n_objectives)[keep])
-        constraints = _finite(self._constraints.array(n, n_keys)[keep], around=(0.0,))
+        self._encode(bare, [self._columns[name] for name in space], n)
+        is_other = numbers != (-1 if without is None else without)
+        lacks = np.isnan(self._rows)
+        kept = np.flatnonzero(is_other & ~lacks.all(axis=1))
+        all_states = np.array(self._states, dtype=np.int64)
+        rows, states = self._rows[kept], all_states[kept]
+        constraints = _finite(self._constraints.array(n, n_keys)[kept], around=(0.0,))
         self._warn_of_missing_constraints(states, constraints)
         conditioned = self._with_conditions(bare, rows, states)
-        is_earlier = numbers[keep] < (math.inf if without is None else without)
-        is_partial = np.isnan(rows[:, conditioned.is_unconditional]).any(axis=1)
+        is_earlier = numbers < (math.inf if without is None else without)
+        is_partial = lacks[:, conditioned.is_unconditional].any(axis=1)
         return Observations(
             conditioned,
-            rows[has_row],
-            losses[has_row],
-            constraints[has_row],
-            self._loss_sds.array(n, self._n_objectives)[keep][has_row],
-            self._constraint_sds.array(n, n_keys)[keep][has_row],
-            states[has_row],
-            codes[has_row],
-            int((is_earlier & is_partial & (states == TrialState.RUNNING)).sum()),
+            rows,
+            _finite(self._losses.array(n, self._n_objectives)[kept]),
+            constraints,
+            self._loss_sds.array(n, self._n_objectives)[kept],
+            self._constraint_sds.array(n, n_keys)[kept],
+            states,
+            self._codes[kept],
+            int((is_earlier & is_partial & (all_states == TrialState.RUNNING)).sum()),
             self._absences,
         )
 
@@ -439,8 +437,3 @@ def _finite(values: FloatArray, *, around: tuple[float, ...] = ()) -> FloatArray
         column[column == math.inf] = high + margin
         column[column == -math.inf] = low - margin
     return moved
-
-
-def _median_of_positive(values: FloatArray) -> float:
-    positive = values[values > 0]
-    return float(np.median(positive)) if len(positive) else 1.0

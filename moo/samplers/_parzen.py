@@ -9,23 +9,24 @@ section 4; Falkner, Klein and Hutter 2018, "BOHB", for the multivariate kernel):
 - a parameter that a configuration does not have has a uniform kernel, so it says nothing.
 
 A product of kernels is a sum of logarithms, and each logarithm is a scalar product of features of the
-point and features of the kernel, so all points meet all kernels in one matrix product.
+point and features of the kernel, so all points meet the kernels of all densities in one matrix product.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from moo.samplers._space import SearchSpace
 
-__all__ = ["ParzenEstimator"]
+__all__ = ["ParzenEstimators"]
 
 FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.intp]
 
 # Bandwidth BANDWIDTH * n^(-1 / (d + 4)) (Scott's rule with a fixed spread), at least MIN_BANDWIDTH or
 # half a cell of a discrete parameter. Of a category, the share that may be any choice shrinks alike:
@@ -36,123 +37,116 @@ _MISS = 0.4
 _MISS_LIMITS = (0.05, 0.9)
 
 
-@dataclass(frozen=True, eq=False)
-class ParzenEstimator:
-    """A density over configurations.
+class ParzenEstimators:
+    """Several densities over the configurations of one space.
 
-    Attributes:
+    Args:
         space: The search space, d columns.
-        rows: Shape (n, d), the configurations the kernels sit on; NaN for what one does not have.
-            n may be 0: the density is uniform then.
+        samples: For each density the configurations its kernels sit on, shape (n, d), NaN for what one
+            does not have. n may be 0: that density is uniform.
     """
 
-    space: SearchSpace
-    rows: FloatArray
-
-    @property
-    def n_kernels(self) -> int:
-        """Number of kernels, the prior included."""
-        return len(self.rows) + 1
-
-    @cached_property
-    def _shrinkage(self) -> float:
-        return float(max(len(self.rows), 1) ** (-1.0 / (self.space.n_parameters + 4)))
-
-    @cached_property
-    def _numbers(self) -> NDArray[np.intp]:
-        return np.flatnonzero(~self.space.is_categorical)
-
-    @cached_property
-    def _categories(self) -> NDArray[np.intp]:
-        return np.flatnonzero(self.space.is_categorical)
-
-    @cached_property
-    def bandwidths(self) -> FloatArray:
-        """Shape (number of numeric columns,)."""
-        n_levels = self.space.n_levels[self._numbers]
+    def __init__(self, space: SearchSpace, samples: Sequence[FloatArray]) -> None:
+        self._space = space
+        prior = np.full((1, space.n_parameters), np.nan)  # a configuration that says nothing
+        self._rows = np.concatenate([part for rows in samples for part in (rows, prior)])
+        n_rows = np.array([len(rows) for rows in samples], dtype=np.intp)
+        self._n_kernels = n_rows + 1
+        self._starts = np.cumsum(self._n_kernels) - self._n_kernels
+        shrinkage = np.maximum(n_rows, 1) ** (-1.0 / (space.n_parameters + 4))
+        self._numbers = np.flatnonzero(~space.is_categorical)
+        self._categories = np.flatnonzero(space.is_categorical)
+        n_levels = space.n_levels[self._numbers]
         half_cells = np.where(n_levels > 0, 0.5 / np.maximum(n_levels, 1), 0.0)
-        return np.maximum(half_cells, max(_BANDWIDTH * self._shrinkage, _MIN_BANDWIDTH))
+        self.bandwidths: FloatArray = np.maximum(
+            half_cells, np.maximum(_BANDWIDTH * shrinkage, _MIN_BANDWIDTH)[:, None]
+        )
+        """Shape (number of densities, number of numeric columns)."""
+        self.misses: FloatArray = np.clip(_MISS * shrinkage, *_MISS_LIMITS)
+        """For each density the probability that a kernel draws any choice of a category, not its own."""
 
-    @cached_property
-    def miss(self) -> float:
-        """The probability that a kernel draws any choice of a category instead of its own."""
-        return float(np.clip(_MISS * self._shrinkage, *_MISS_LIMITS))
-
-    def log_density(self, points: FloatArray, /) -> FloatArray:
-        """Return the logarithm of the density at each point.
+    def log_densities(self, points: FloatArray, /) -> FloatArray:
+        """Return the logarithm of each density at each point.
 
         Args:
             points: Shape (c, d); NaN for a parameter a configuration does not have.
 
         Returns:
-            Shape (c,). The scale of a number is the unit cube's. O(c n d).
+            Shape (number of densities, c). The scale of a number is the unit cube's. O(c n d).
         """
-        logs = self._point_features(points) @ self._kernel_features.T
-        highest = logs.max(axis=1)
-        sums = np.exp(logs - highest[:, None]).sum(axis=1)
-        return np.asarray(highest + np.log(sums / self.n_kernels))
+        logs = self._kernel_features @ self._point_features(points).T
+        return np.array([_log_mean_exp(part) for part in np.split(logs, self._starts[1:])])
 
-    def sample(self, n_points: int, rng: np.random.Generator) -> FloatArray:
-        """Return points drawn from the density, complete rows, shape (n_points, d).
+    def sample(self, densities: ArrayLike, rng: np.random.Generator) -> FloatArray:
+        """Return a point drawn from each of these densities, given by their numbers.
 
         What the kernel's configuration does not have is drawn uniformly.
+
+        Args:
+            densities: Shape (k,).
+            rng: Random numbers.
+
+        Returns:
+            Complete rows, shape (k, d), not yet on the space's grid.
         """
-        points = self.space.from_uniform(rng.random((n_points, self.space.n_parameters)))
-        kernels = rng.integers(self.n_kernels, size=n_points)
-        drawn = np.flatnonzero(kernels < len(self.rows))
-        centres = self.rows[kernels[drawn]]
-        is_there = ~np.isnan(centres)
-        proposals = np.where(is_there, centres, 0.5)
-        numbers, categories = self._numbers, self._categories
-        proposals[:, numbers] = _truncated_normal(proposals[:, numbers], self.bandwidths, rng)
-        is_kept = is_there
-        is_kept[:, categories] &= rng.random((len(drawn), len(categories))) >= self.miss
-        points[drawn] = np.where(is_kept, proposals, points[drawn])
-        return points
+        which = np.asarray(densities, dtype=np.intp)
+        uniform = rng.random((len(which), self._space.n_parameters))
+        categories, numbers = self._categories, self._numbers
+        uniform[:, categories] = np.floor(uniform[:, categories] * self._space.n_levels[categories])
+        centres = self._rows[self._starts[which] + rng.integers(self._n_kernels[which])]
+        is_kept = ~np.isnan(centres)
+        proposals = np.where(is_kept, centres, 0.5)
+        proposals[:, numbers] = _truncated_normal(proposals[:, numbers], self.bandwidths[which], rng)
+        is_kept[:, categories] &= rng.random((len(which), len(categories))) >= self.misses[which, None]
+        return np.where(is_kept, proposals, uniform)
 
     # -(x - mu)^2 / 2h^2 - log(h sqrt(2 pi) Z) = x^2 (-1/2h^2) + x (mu/h^2) + 1 (-mu^2/2h^2 - log ..)
 
     def _point_features(self, points: FloatArray) -> FloatArray:
+        """Return a row for each point: x^2, x and 1 for each number it has, and its choices one-hot."""
         values = points[:, self._numbers]
         is_there = ~np.isnan(values)
-        scaled = np.where(is_there, values, 0.0) / self.bandwidths
-        blocks = [scaled * scaled, scaled, is_there.astype(np.float64)]
-        for column in self._categories:
-            choices = np.arange(self.space.n_levels[column])
-            blocks.append((points[:, [column]] == choices).astype(np.float64))
-        return np.concatenate(blocks, axis=1)
+        known = np.where(is_there, values, 0.0)
+        return np.concatenate([known * known, known, is_there, self._one_hot(points)], axis=1)
 
     @cached_property
     def _kernel_features(self) -> FloatArray:
-        """Shape (n + 1, f); the last row is the prior's."""
-        values, h = self.rows[:, self._numbers], self.bandwidths
+        """A row for each kernel, density by density."""
+        owner = np.repeat(np.arange(len(self._n_kernels)), self._n_kernels)
+        values, h = self._rows[:, self._numbers], self.bandwidths[owner]
         is_there = ~np.isnan(values)
         means = np.where(is_there, values, 0.0) / h
         inside = ndtr(1.0 / h - means) - ndtr(-means)
         constants = -0.5 * means * means - np.log(h * np.sqrt(2.0 * np.pi) * inside)
-        n_numbers = len(self._numbers)
-        features = np.zeros(
-            (self.n_kernels, 3 * n_numbers + int(self.space.n_levels[self._categories].sum()))
-        )
-        features[:-1, : 3 * n_numbers] = np.concatenate(
-            [-0.5 * is_there, means * is_there, constants * is_there], axis=1
-        )
-        start = 3 * n_numbers
-        for column in self._categories:
-            n_choices = int(self.space.n_levels[column])
-            stop = start + n_choices
-            features[:, start:stop] = self._category_logs(self.rows[:, column], n_choices)
-            start = stop
-        return features
+        numbers = [-0.5 * is_there / (h * h), means * is_there / h, constants * is_there]
+        return np.concatenate([*numbers, self._category_logs(owner)], axis=1)
 
-    def _category_logs(self, chosen: FloatArray, n_choices: int) -> FloatArray:
-        """Return the log probability of each choice under each kernel, shape (n + 1, n_choices)."""
-        uniform = -np.log(n_choices)
-        logs = np.full((self.n_kernels, n_choices), uniform)
-        has = np.flatnonzero(~np.isnan(chosen))
-        logs[has] = np.log(self.miss) + uniform
-        logs[has, chosen[has].astype(np.intp)] = np.log(1.0 - self.miss + self.miss / n_choices)
-        return logs
+    def _category_logs(self, owner: IndexArray) -> FloatArray:
+        """Return the log probability of each choice of each category under each kernel."""
+        column, _, n_choices = self._choices
+        misses = self.misses[:, None]
+        if_other = np.log(misses / n_choices)
+        if_own = np.log(1.0 - misses + misses / n_choices)
+        logs = np.where(self._one_hot(self._rows), if_own[owner], if_other[owner])
+        return np.where(np.isnan(self._rows[:, column]), -np.log(n_choices), logs)
+
+    def _one_hot(self, rows: FloatArray) -> NDArray[np.bool_]:
+        column, choice, _ = self._choices
+        return np.asarray(rows[:, column] == choice, dtype=np.bool_)
+
+    @cached_property
+    def _choices(self) -> tuple[IndexArray, IndexArray, IndexArray]:
+        """For each choice of each category: its column, its number, and how many the column has."""
+        counts = self._space.n_levels[self._categories].astype(np.intp)
+        choice = np.concatenate([np.arange(0, dtype=np.intp), *(np.arange(n) for n in counts)])
+        return np.repeat(self._categories, counts), choice, np.repeat(counts, counts)
+
+
+def _log_mean_exp(logs: FloatArray) -> FloatArray:
+    """Return the logarithm of the mean of each column's exponentials; overwrites them."""
+    highest = logs.max(axis=0)
+    logs -= highest
+    return np.asarray(highest + np.log(np.exp(logs, out=logs).mean(axis=0)))
 
 
 def _truncated_normal(means: FloatArray, sds: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.special import log_ndtr
 
+from moo.samplers._arrays import medians
 from moo.samplers._space import SearchSpace
 
 __all__ = ["Prediction", "arcsinh_scaled", "features", "improvement", "log_feasibility", "predict"]
@@ -25,7 +26,7 @@ FloatArray = NDArray[np.float64]
 # length scales in units of sqrt(number of parameters), where random points of the unit cube are 0.4 apart,
 # and the share of the variance that is noise
 _KERNELS = ((0.5, 1e-4), (1.0, 1e-4), (2.0, 1e-4), (1.0, 1e-2))
-_MAX_COMPARED = 100  # points that kernels are compared on
+_MAX_COMPARED = 40  # points that kernels are compared on
 _SMALL = 1e-9
 
 
@@ -76,15 +77,13 @@ def arcsinh_scaled(values: FloatArray, /, *, around_zero: bool = False) -> Float
     >>> arcsinh_scaled(np.array([[-1.0], [0.0], [1.0], [1e6]]), around_zero=True).round(2).ravel().tolist()
     [-0.88, 0.0, 0.88, 14.51]
     """
-    scaled = np.empty_like(values)
-    for column in range(values.shape[1]):
-        known = values[~np.isnan(values[:, column]), column]
-        centre = 0.0 if around_zero or not len(known) else float(np.median(known))
-        distances = np.abs(known - centre)
-        spread = float(np.median(distances)) if len(known) else 1.0
-        spread = spread or float(distances.max()) or 1.0
-        scaled[:, column] = np.arcsinh((values[:, column] - centre) / spread)
-    return scaled
+    centres = np.zeros(values.shape[1]) if around_zero else np.nan_to_num(medians(values))
+    offsets = values - centres
+    distances = np.abs(offsets)
+    spreads = medians(distances)
+    furthest = np.max(distances, axis=0, initial=0.0, where=~np.isnan(distances))
+    spreads = np.where(spreads > 0, spreads, np.where(furthest > 0, furthest, 1.0))
+    return np.arcsinh(offsets / spreads)
 
 
 def predict(points: FloatArray, outputs: FloatArray, at: FloatArray, /, *, scale: float) -> Prediction:

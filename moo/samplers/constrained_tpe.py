@@ -47,7 +47,7 @@ from optuna.trial import TrialState
 
 from moo.samplers._guided import GuidedSampler, Question
 from moo.samplers._history import Observations
-from moo.samplers._parzen import ParzenEstimator
+from moo.samplers._parzen import ParzenEstimators
 from moo.samplers._ranking import best_subset
 
 __all__ = ["ConstrainedTPESampler"]
@@ -90,15 +90,14 @@ class ConstrainedTPESampler(GuidedSampler):
     def _propose(self, question: Question) -> FloatArray:
         splits = _splits(question.observations)
         if not splits:
-            return question.draw(_N_CANDIDATES)
-        estimates = [_estimates(split, question) for split in splits]
-        candidates = _candidates(question, [good for good, _ in estimates])
-        points = question.space.without_inactive(candidates)
-        score = np.zeros(len(points))
-        for split, (good, bad) in zip(splits, estimates, strict=True):
-            # c-TPE's relative density ratio, as a logarithm: -log(gamma_k + (1 - gamma_k) g_k / l_k)
-            log_ratio = bad.log_density(points) - good.log_density(points)
-            score -= np.logaddexp(np.log(split.gamma), np.log1p(-split.gamma) + log_ratio)
+            return _new(question, question.draw(_N_CANDIDATES))
+        densities = _densities(splits, question)
+        candidates = _candidates(question, densities, len(splits))
+        logs = densities.log_densities(question.space.without_inactive(candidates))
+        log_ratios = logs[1::2] - logs[::2]
+        gammas = np.array([[split.gamma] for split in splits])
+        # c-TPE's relative density ratios, as logarithms: -log(gamma_k + (1 - gamma_k) g_k / l_k)
+        score = -np.logaddexp(np.log(gammas), np.log1p(-gammas) + log_ratios).sum(axis=0)
         return np.asarray(candidates[np.argsort(-score, kind="stable")])
 
 
@@ -131,8 +130,9 @@ def _objective_split(observations: Observations) -> _Split | None:
     n_good = min(max(2, int(np.ceil(_GAMMA * len(complete)))), _MAX_GOOD, len(complete) - 1)
     good = complete[best_subset(observations.losses[complete], n_good)]
     is_unpromising = (observations.states == TrialState.PRUNED) & ~observations.is_infeasible
-    others = np.flatnonzero(is_unpromising | observations.is_pending | observations.is_failed)
-    return _Split(good, np.concatenate([np.setdiff1d(complete, good), others]), n_good / len(complete))
+    is_bad = observations.is_complete | is_unpromising | observations.is_pending | observations.is_failed
+    is_bad[good] = False
+    return _Split(good, np.flatnonzero(is_bad), n_good / len(complete))
 
 
 def _constraint_split(values: FloatArray) -> _Split | None:
@@ -145,11 +145,11 @@ def _constraint_split(values: FloatArray) -> _Split | None:
     return _Split(by_value[:n_good], by_value[n_good:], n_good / len(known))
 
 
-def _estimates(split: _Split, question: Question) -> tuple[ParzenEstimator, ParzenEstimator]:
-    """Return the densities l and g of a split."""
+def _densities(splits: list[_Split], question: Question) -> ParzenEstimators:
+    """Return the densities l and g of each split, in turns."""
     rows = question.observations.rows
-    good, bad = (_thinned(side, question.rng) for side in (split.good, split.bad))
-    return ParzenEstimator(question.space, rows[good]), ParzenEstimator(question.space, rows[bad])
+    sides = [side for split in splits for side in (split.good, split.bad)]
+    return ParzenEstimators(question.space, [rows[_thinned(side, question.rng)] for side in sides])
 
 
 def _thinned(indices: IndexArray, rng: np.random.Generator) -> IndexArray:
@@ -158,16 +158,18 @@ def _thinned(indices: IndexArray, rng: np.random.Generator) -> IndexArray:
     return rng.choice(indices, _MAX_KERNELS, replace=False)
 
 
-def _candidates(question: Question, goods: list[ParzenEstimator]) -> FloatArray:
+def _candidates(question: Question, densities: ParzenEstimators, n_splits: int) -> FloatArray:
     """Return settled new rows drawn from every l_k; in a nearly exhausted space, also what is left of it."""
-    n_others = len(goods) - 1
+    n_others = n_splits - 1
     shares = [_OBJECTIVE_SHARE, *[(1.0 - _OBJECTIVE_SHARE) / n_others] * n_others] if n_others else [1.0]
-    drawn = [
-        good.sample(max(1, round(share * _N_CANDIDATES)), question.rng)
-        for good, share in zip(goods, shares, strict=True)
-    ]
-    rows = question.settle(np.concatenate(drawn))
-    rows = rows[question.is_new(rows)]
+    counts = [max(1, round(share * _N_CANDIDATES)) for share in shares]
+    drawn = question.settle(densities.sample(np.repeat(2 * np.arange(n_splits), counts), question.rng))
+    rows = _new(question, drawn)
     if len(rows) < _N_CANDIDATES // 4:
-        rows = np.concatenate([rows, question.untried()[:_N_CANDIDATES], question.draw(_N_CANDIDATES // 4)])
+        more = [rows, question.untried()[:_N_CANDIDATES], question.draw(_N_CANDIDATES // 4)]
+        rows = _new(question, np.concatenate(more))
     return rows
+
+
+def _new(question: Question, rows: FloatArray) -> FloatArray:
+    return np.asarray(rows[question.is_new(rows)])

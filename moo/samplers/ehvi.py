@@ -72,7 +72,6 @@ FloatArray = NDArray[np.float64]
 _MOST_OBJECTIVES = 4  # for a hypervolume; more are made one
 _MOST_ON_FRONT = {1: 1, 2: 150, 3: 60, 4: 20}  # by number of objectives: boxes are too many beyond
 _BEYOND_WORST = 0.1
-_N_BLIND = 64
 
 
 class EHVISampler(GuidedSampler):
@@ -108,14 +107,15 @@ class EHVISampler(GuidedSampler):
         weights = question.rng.dirichlet(np.ones(m)) if m > _MOST_OBJECTIVES else None
         lesson = learn(observations, self._fits, weights)
         if not lesson.objectives and not lesson.constraints:
-            return question.draw(_N_BLIND)
+            return observations.rows[:0]
         is_pending = observations.is_pending
         imagined = _imagine(lesson, observations.rows[is_pending])
         acquisition = Acquisition(
             lesson.encoding, lesson.objectives, lesson.constraints, _boxes(lesson, imagined)
         )
         parents = _completed(question, _parents(lesson))
-        return maximise(question, parents, acquisition.values, acquisition.with_gradient)
+        rows = maximise(question, parents, acquisition.values, acquisition.with_gradient)
+        return np.asarray(rows[question.is_new(rows)])
 
 
 @dataclass(frozen=True, eq=False)
