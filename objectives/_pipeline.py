@@ -18,7 +18,7 @@ from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
 from moo.metrics import BUILT_IN, Metric
 from objectives._accuracy import fraction_correct
 from objectives._task import checked_metrics
-from profilers import Measurement, Profiler, ProfilerError, Protocol, Runtime, Statistic, fingerprint
+from profilers import Feeds, Measurement, Profiler, ProfilerError, Protocol, Runtime, Statistic, fingerprint
 
 __all__ = ["LATENCIES", "Deployment", "Score", "Stopwatch", "machine_part"]
 
@@ -92,9 +92,8 @@ class Deployment:
         """
         with self.watch.stage("measure"), _profiling():
             inputs = {name: _rotated(array, self.runtime.batch) for name, array in self.inputs.items()}
-            return self.profiler.measure(
-                self.path, self.runtime, protocol=self.protocol, inputs=inputs, seed=seed
-            )
+            feeds = Feeds(arrays=inputs, seed=seed)
+            return self.profiler.measure(self.path, self.runtime, protocol=self.protocol, feeds=feeds)
 
     def evaluation(
         self,

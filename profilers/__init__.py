@@ -2,44 +2,112 @@
 
 ::
 
-    from profilers import OnnxRuntimeProfiler, Runtime
+    from profilers import STANDARD, OnnxRuntimeProfiler, Runtime
 
-    measurement = OnnxRuntimeProfiler().measure("model.onnx", Runtime(intra_op_num_threads=2))
+    measurement = OnnxRuntimeProfiler().measure("model.onnx", Runtime(batch=8), protocol=STANDARD)
     measurement.latency(0.5)     # Statistic: seconds, with a 95% interval
     measurement.tags             # what to know about its validity
+
+| step of the flow | file |
+|---|---|
+| what every profiler does | `_interface.py`; `_onnxruntime.py`, `_torch.py`, `_fake.py` |
+| how long and how often | `_protocol.py`; `_measuring.py` launches children until it is enough |
+| starting a child, reading what it left | `_launcher.py` |
+| in the child: model, inputs, timing, memory | `_child/` |
+| samples, statistics, intervals, tags | `_measurement.py`, `_statistics.py`, `_tags.py` |
+| bounds; which one is faster | `_bound.py`; `_interleaved.py`, `_comparison.py`, `_student.py` |
+| memory and operators by ONNX Runtime's own profile | `_ort_profile.py` |
+| energy | `_energy.py`, `_energy_run.py` |
+| the machine, and how quiet it is | `_environment.py`, `_proc.py`, `_probe.py`, `_canary.py` |
+| files | `_document.py`, `_model.py` |
 
 Importing this package loads neither onnxruntime nor torch: models live in child processes.
 """
 
-from profilers._environment import environment, fingerprint
-from profilers._errors import LaunchError, ModelError, ProfilerError, TimeLimitError
+from profilers._bound import BoundVerdict, LatencyBound, bound_verdict
+from profilers._canary import NOISY_OTHER_BUSY_CORES, NOISY_STEAL_SHARE, Canary, canary
+from profilers._comparison import Comparison, Verdict, compare_paired, compare_unpaired
+from profilers._document import load_measurements, save_measurements
+from profilers._energy import EnergyMeter, EnergyPerCall, EnergyReading, energy_per_call, joules_between
+from profilers._energy_run import measure_energy
+from profilers._environment import (
+    distribution_version,
+    environment,
+    fingerprint,
+    has_peak_memory,
+    onnxruntime_distributions,
+)
+from profilers._errors import DocumentError, LaunchError, ModelError, ProfilerError, TimeLimitError
 from profilers._fake import FakeProfiler
-from profilers._interface import Profiler
+from profilers._interface import OpenLaunch, Profiler
+from profilers._interleaved import Interleaved, compare_interleaved
 from profilers._measurement import Launch, Measurement
+from profilers._measuring import Feeds
 from profilers._model import ModelFile
 from profilers._onnxruntime import OnnxRuntimeProfiler
-from profilers._protocol import QUICK, Protocol
+from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
+from profilers._probe import OnnxRuntimeProbe, probe_onnxruntime
+from profilers._protocol import MODES, QUICK, RIGOROUS, STANDARD, Protocol
 from profilers._runtime import Runtime
 from profilers._statistics import Statistic, bootstrap_interval, quantile_interval, smallest_n
+from profilers._torch import TorchProfiler
+from profilers._visits import Candidate
 
 __all__ = [
+    "MODES",
+    "NOISY_OTHER_BUSY_CORES",
+    "NOISY_STEAL_SHARE",
     "QUICK",
+    "RIGOROUS",
+    "STANDARD",
+    "ArenaMemory",
+    "BoundVerdict",
+    "Canary",
+    "Candidate",
+    "Comparison",
+    "DocumentError",
+    "EnergyMeter",
+    "EnergyPerCall",
+    "EnergyReading",
     "FakeProfiler",
+    "Feeds",
+    "Interleaved",
+    "LatencyBound",
     "Launch",
     "LaunchError",
     "Measurement",
     "ModelError",
     "ModelFile",
+    "OnnxRuntimeProbe",
     "OnnxRuntimeProfiler",
+    "OpenLaunch",
+    "OperatorTime",
     "Profiler",
     "ProfilerError",
     "Protocol",
     "Runtime",
+    "RuntimeProfile",
     "Statistic",
     "TimeLimitError",
+    "TorchProfiler",
+    "Verdict",
     "bootstrap_interval",
+    "bound_verdict",
+    "canary",
+    "compare_interleaved",
+    "compare_paired",
+    "compare_unpaired",
+    "distribution_version",
+    "energy_per_call",
     "environment",
     "fingerprint",
+    "has_peak_memory",
+    "joules_between",
+    "load_measurements",
+    "measure_energy",
+    "onnxruntime_distributions",
+    "probe_onnxruntime",
     "quantile_interval",
+    "save_measurements",
     "smallest_n",
 ]

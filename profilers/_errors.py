@@ -4,6 +4,7 @@
 
     Exception
     └── ProfilerError          anything below; catch this to fail one candidate and go on
+        ├── DocumentError      a file of measurements that is missing, broken, or of another schema
         ├── ModelError         the model or its inputs: unreadable, not ONNX, missing external data,
         │                      unsupported operator, inputs that do not fit
         ├── LaunchError        the child process died or broke: not known to be the model's fault
@@ -28,3 +29,7 @@ class LaunchError(ProfilerError):
 
 class TimeLimitError(ProfilerError):
     """The child process was killed, with its process group, because its time was over."""
+
+
+class DocumentError(ProfilerError):
+    """A file of measurements cannot be read: missing, broken, or of another schema."""

@@ -1,19 +1,23 @@
 """A profiler that follows a script: for tests of code that uses profilers; no model, no child process."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from profilers._errors import ModelError
 from profilers._measurement import Launch, Measurement
+from profilers._measuring import Feeds
 from profilers._model import ModelFile
 from profilers._protocol import QUICK, Protocol
 from profilers._runtime import Runtime
 
+CALLS_OF_A_VISIT = 10
 Latency = Callable[[str, Runtime, int], ArrayLike]
 Outputs = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
@@ -72,21 +76,36 @@ class FakeProfiler:
         runtime: Runtime,
         *,
         protocol: Protocol = QUICK,
-        inputs: Mapping[str, NDArray[Any]] | None = None,
-        seed: int = 0,  # noqa: ARG002  (part of the interface)
+        feeds: Feeds | None = None,
+        until: Callable[[Measurement], bool] | None = None,
     ) -> Measurement:
-        """See `Profiler.measure`; the seed changes nothing."""
+        """See `Profiler.measure`; the launches are the protocol's fewest, or fewer if `until` says so."""
         self._begin(runtime)
-        if inputs is not None:
-            _rows(inputs, at_least=runtime.batch)
+        if feeds is not None:
+            _rows(feeds.arrays, at_least=runtime.batch)
         path = str(model_path)
-        return Measurement(
-            model=ModelFile(path, hashlib.sha256(path.encode()).hexdigest(), 0),
-            runtime=runtime,
-            protocol=protocol,
-            launches=tuple(self._launch(path, runtime, index) for index in range(protocol.launches)),
-            environment={"identity": {"fake": True}, "state": {}, "fingerprint": "fake"},
-        )
+        launches: list[Launch] = []
+        for index in range(protocol.launches):
+            launches.append(self._launch(path, runtime, index))
+            measurement = _measurement(path, runtime, protocol, launches)
+            if until is not None and until(measurement):
+                break
+        return measurement
+
+    def open(
+        self,
+        model_path: str | Path,
+        runtime: Runtime,
+        *,
+        protocol: Protocol = QUICK,
+        feeds: Feeds | None = None,
+    ) -> "FakeLaunch":
+        """See `Profiler.open`; the number of the launch is that of the call."""
+        self._begin(runtime)
+        if feeds is not None:
+            _rows(feeds.arrays, at_least=runtime.batch)
+        path = str(model_path)
+        return FakeLaunch(path, runtime, protocol, self._launch(path, runtime, self.n_calls - 1))
 
     def run(
         self,
@@ -128,6 +147,45 @@ class FakeProfiler:
             involuntary_switches=self._involuntary_switches,
             provider=self._falls_back_to or runtime.provider,
         )
+
+
+class FakeLaunch:
+    """See `OpenLaunch`; each visit takes so many of the script's times, over and over."""
+
+    def __init__(self, path: str, runtime: Runtime, protocol: Protocol, launch: Launch) -> None:
+        self._path, self._runtime, self._protocol, self._launch = path, runtime, protocol, launch
+        self._n_visits = 0
+
+    def visit(self) -> None:
+        """See `OpenLaunch.visit`."""
+        self._n_visits += 1
+
+    def closed(self) -> tuple[Measurement, tuple[int, ...]]:
+        """See `OpenLaunch.closed`."""
+        n = self._n_visits * CALLS_OF_A_VISIT
+        latency_ns = np.resize(self._launch.latency_ns, n)
+        launch = replace(self._launch, latency_ns=latency_ns, thread_cpu_ns=latency_ns)
+        measurement = _measurement(self._path, self._runtime, self._protocol, [launch])
+        return measurement, (CALLS_OF_A_VISIT,) * self._n_visits
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing: there is no process."""
+
+
+def _measurement(path: str, runtime: Runtime, protocol: Protocol, launches: Sequence[Launch]) -> Measurement:
+    return Measurement(
+        model=ModelFile(path, hashlib.sha256(path.encode()).hexdigest(), 0),
+        runtime=runtime,
+        protocol=protocol,
+        launches=tuple(launches),
+        environment={"identity": {"fake": True}, "state": {}, "fingerprint": "fake"},
+    )
 
 
 def _rows(inputs: Mapping[str, NDArray[Any]], *, at_least: int) -> int:

@@ -1,5 +1,6 @@
 """Starts the child process, waits for it without doing any work, and reads what it left behind."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from profilers._errors import LaunchError, ModelError, TimeLimitError
 
-WORKER = Path(__file__).with_name("_worker.py")
+WORKER = Path(__file__).parent / "_child" / "__main__.py"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +46,94 @@ def run_child(
     """
     with tempfile.TemporaryDirectory(prefix="moo-profile-") as name:
         folder = Path(name)
-        files = None
-        if inputs is not None:
-            files = {name: f"input_{index}.npy" for index, name in enumerate(inputs)}
-            for input_name, file in files.items():
-                np.save(folder / file, inputs[input_name], allow_pickle=False)
-        message = dict(request) | {"inputs": files, "parent_pid": os.getpid()}
-        (folder / "request.json").write_text(json.dumps(message))
+        _write_request(folder, request, inputs)
         status = _run(folder, time_limit_s)
         return _read(folder, status, str(request["model"]), time_limit_s)
+
+
+class OpenChild:
+    """A child that waits, warm, and does a piece of work for each visit until it is closed."""
+
+    def __init__(
+        self, request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]] | None, *, time_limit_s: float
+    ) -> None:
+        """Start the child and wait until it is warm. Raises the same errors as `run_child`."""
+        self._model, self._time_limit_s = str(request["model"]), time_limit_s
+        self._home = tempfile.TemporaryDirectory(prefix="moo-profile-")
+        self._folder = Path(self._home.name)
+        self._process: subprocess.Popen[bytes] | None = None
+        commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
+        try:
+            ends = {"commands_fd": commands, "answers_fd": answers}
+            _write_request(self._folder, dict(request) | ends, inputs)
+            try:
+                with _interrupts_deferred():
+                    self._process = _start(self._folder, (commands, answers))
+            finally:
+                os.close(commands)
+                os.close(answers)
+            self._await_answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def visit(self) -> None:
+        """Have the child do one piece of work, and wait for it."""
+        with contextlib.suppress(BrokenPipeError):  # it has died, and no answer will come
+            os.write(self._commands, b"\n")
+        self._await_answer()
+
+    def result(self) -> ChildResult:
+        """End the work, and the process; returns what it left."""
+        assert self._process is not None
+        os.close(self._commands)
+        self._commands = -1
+        try:
+            status = None if self._answer() is None else self._process.wait()
+            return _read(self._folder, status, self._model, self._time_limit_s)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the process, whatever it does, and remove its folder."""
+        if self._process is not None:
+            _kill_group(self._process)
+        for end in (self._commands, self._answers):
+            if end >= 0:
+                os.close(end)
+        self._commands = self._answers = -1
+        self._home.cleanup()
+
+    def _await_answer(self) -> None:
+        answer = self._answer()
+        if answer:
+            return
+        try:
+            assert self._process is not None
+            status = None if answer is None else self._process.wait()
+            _read(self._folder, status, self._model, self._time_limit_s)
+            raise LaunchError(f"model {self._model}: the process ended before it was told to")
+        finally:
+            self.close()
+
+    def _answer(self) -> bytes | None:
+        """A byte; none at the child's end; None where its time is over."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            return os.read(self._answers, 1) if selector.select(self._time_limit_s) else None
+
+
+def _write_request(
+    folder: Path, request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]] | None
+) -> None:
+    files = None
+    if inputs is not None:
+        files = {name: f"input_{index}.npy" for index, name in enumerate(inputs)}
+        for input_name, file in files.items():
+            np.save(folder / file, inputs[input_name], allow_pickle=False)
+    message = dict(request) | {"inputs": files, "parent_pid": os.getpid()}
+    (folder / "request.json").write_text(json.dumps(message))
 
 
 def _run(folder: Path, time_limit_s: float) -> int | None:
@@ -63,7 +143,7 @@ def _run(folder: Path, time_limit_s: float) -> int | None:
     try:
         try:
             with _interrupts_deferred():
-                process = _start(folder, child_end)
+                process = _start(folder, (child_end,))
         finally:
             os.close(child_end)
         with selectors.DefaultSelector() as selector:
@@ -76,7 +156,7 @@ def _run(folder: Path, time_limit_s: float) -> int | None:
             _kill_group(process)
 
 
-def _start(folder: Path, child_end: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, ends: tuple[int, ...]) -> subprocess.Popen[bytes]:
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         return subprocess.Popen(
             [sys.executable, "-P", str(WORKER), str(folder / "request.json")],
@@ -84,7 +164,7 @@ def _start(folder: Path, child_end: int) -> subprocess.Popen[bytes]:
             stdout=stdout,
             stderr=stderr,
             cwd=folder,
-            pass_fds=(child_end,),
+            pass_fds=ends,
             start_new_session=True,
         )
 
@@ -125,13 +205,16 @@ def _read(folder: Path, status: int | None, model: str, time_limit_s: float) -> 
     text = _text(folder / "result.json")
     if status != 0 or not text:
         last = (_text(folder / "stderr").strip().splitlines() or ["nothing on stderr"])[-1].strip()
+        if status == -signal.SIGKILL:
+            last = f"memory has probably run out, take a smaller batch or a smaller model ({last})"
         raise LaunchError(f"model {model}: the process {_ending(status)} at {stage}: {last}")
     facts = json.loads(text)
     if "error" in facts:
         kind, message = facts["error"]["kind"], facts["error"]["message"]
         if kind == "model":
             raise ModelError(f"model {model}: failed at {stage}: {message}")
-        raise LaunchError(f"model {model}: the process failed at {stage} with {kind}: {message}")
+        advice = ": take a smaller batch, or give smaller dims" if kind == "MemoryError" else ""
+        raise LaunchError(f"model {model}: the process failed at {stage} with {kind}: {message}{advice}")
     arrays = {path.stem: np.load(path) for path in folder.glob("*.npy") if not path.name.startswith("input_")}
     return ChildResult(facts, arrays)
 

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +11,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profilers._energy import EnergyPerCall
 from profilers._model import ModelFile
+from profilers._ort_profile import RuntimeProfile
 from profilers._protocol import Protocol
 from profilers._runtime import Runtime
 from profilers._statistics import (
@@ -109,6 +111,11 @@ class Measurement:
         protocol: The rules it was measured by.
         launches: One record for each fresh process, at least one.
         environment: The machine, from `environment()`.
+        inputs: What was fed to each input: `name`, `dtype`, `shape`, and whether `given` or `made`.
+        assumed_dimensions: Symbolic dimensions that were taken as 1, because nobody gave a size.
+        profile: What the runtime's own profile tells, from a process of its own; None without one.
+        profile_reason: Why there is no profile although the protocol asks for one.
+        energy: Joules of a call, or why they are not known; None where nobody asked.
     """
 
     model: ModelFile
@@ -116,6 +123,11 @@ class Measurement:
     protocol: Protocol
     launches: tuple[Launch, ...]
     environment: Mapping[str, Any]
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    assumed_dimensions: tuple[str, ...] = ()
+    profile: RuntimeProfile | None = None
+    profile_reason: str | None = None
+    energy: EnergyPerCall | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a launch."""
@@ -187,15 +199,20 @@ class Measurement:
         """
         memory, load = self.peak_memory(), self.load_time()
         return {
-            "model": asdict(self.model),
+            "model": {"path": self.model.path, "sha256": self.model.sha256, "bytes": self.model.bytes},
             "runtime": asdict(self.runtime),
             "batch": self.runtime.batch,
             "latency_s": self._latency_json(),
             "throughput_per_s": _interval_json(self.throughput()),
-            "memory_bytes": {"process_peak": _whole(memory.value), "arena_peak": None},
+            "memory_bytes": {"process_peak": _whole(memory.value), **self._profile_json()},
+            "energy_j": asdict(self.energy) if self.energy else None,
             "load_s": load.value,
             "first_call_s": float(np.median([launch.first_call_s for launch in self.launches])),
-            "parameters": None,
+            "parameters": self.model.parameters,
+            "inputs": [dict(entry) for entry in self.inputs],
+            "assumed_dimensions": list(self.assumed_dimensions),
+            "operators": [row.to_json() for row in self.profile.operators] if self.profile else None,
+            "n_profiled_calls": self.profile.n_calls if self.profile else None,
             "tags": list(self.tags),
             "samples": samples,
             "launches": [launch.to_json() for launch in self.launches],
@@ -218,14 +235,23 @@ class Measurement:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        samples = {
-            f"{name}_{index}": getattr(launch, name)
-            for index, launch in enumerate(self.launches)
-            for name in ("latency_ns", "thread_cpu_ns")
-        }
         text = json.dumps(self.to_document(samples="samples.npz"), indent=1, allow_nan=False)
-        _write_whole(folder / "samples.npz", lambda file: np.savez(file, **samples))
-        _write_whole(folder / "measurement.json", lambda file: file.write(text.encode()))
+        write_samples(folder / "samples.npz", self.launches)
+        write_whole(folder / "measurement.json", lambda file: file.write(text.encode()))
+
+    def _profile_json(self) -> dict[str, Any]:
+        """Memory by the runtime's own profile; null, with the reason beside it, where it does not tell."""
+        arena = self.profile.arena if self.profile else None
+        reasons = dict(arena.reasons) if arena else {}
+        reason = self.profile_reason or "no run under the runtime's own profiling was asked for"
+        return {
+            "arena_peak": arena.in_use_peak_bytes if arena else None,
+            "arena_held": arena.held_bytes if arena else None,
+            "live_peak": arena.live_peak_bytes if arena else None,
+            "prepared": arena.prepared_bytes if arena else None,
+            "parameters_read": arena.parameters_read_bytes if arena else None,
+            "reasons": reasons if arena else {"arena": reason},
+        }
 
     def _latency_json(self) -> dict[str, Any]:
         statistics = {name: self.latency(q) for name, q in REPORTED_QUANTILES.items()}
@@ -261,7 +287,9 @@ class Measurement:
         return Statistic(float(np.median(known)), None, None, n, needed, reason)
 
     def _bootstrap(self, samples: list[Array], statistic: Callable[[Array, Array], float]) -> Statistic:
-        return bootstrap_interval(samples, statistic, np.random.default_rng(BOOTSTRAP_SEED))
+        found = bootstrap_interval(samples, statistic, np.random.default_rng(BOOTSTRAP_SEED))
+        assert found.low is not None
+        return replace(found, low=max(found.low, 0.0))  # nothing takes less than no time
 
 
 def _interval_json(statistic: Statistic) -> dict[str, float | None] | None:
@@ -274,7 +302,17 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_samples(path: Path, launches: Sequence[Launch]) -> None:
+    """Write the arrays `latency_ns_<i>` and `thread_cpu_ns_<i>` of each launch i."""
+    samples = {
+        f"{name}_{index}": getattr(launch, name)
+        for index, launch in enumerate(launches)
+        for name in ("latency_ns", "thread_cpu_ns")
+    }
+    write_whole(path, lambda file: np.savez(file, **samples))
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write a file under another name, then give it its own; a file half written is removed."""
     partial_path = path.with_name(f".{path.name}.{os.getpid()}")
     try:

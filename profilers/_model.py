@@ -1,8 +1,9 @@
-"""The identity of an ONNX model on disk: its hash and size, with the data files that belong to it."""
+"""The identity of a model on disk: its hash and size, with the data files that belong to it."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
@@ -19,15 +20,21 @@ class ModelFile:
             external data it is the SHA-256 of a text: one line with the digest of each file, first the model,
             then the data files ordered by the location the model gives them.
         bytes: Size of the file and its external data files together.
+        parameters: Numbers in its constants: all floats and integers of 8 bits or less, so that indices and
+            shapes do not count; None where the format does not say.
+        unranked_inputs: Inputs that declare no shape at all, which ONNX Runtime cannot tell from scalars; not
+            a part of the identity, and not written.
     """
 
     path: str
     sha256: str
     bytes: int
+    parameters: int | None = None
+    unranked_inputs: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Hash the model at `path` and its external data; no tensor outside the file is loaded.
+        """Hash the ONNX model at `path` and its external data; no tensor outside the file is loaded.
 
         Raises:
             ModelError: If the file is missing, unreadable or not ONNX, or if external data is missing or lies
@@ -36,6 +43,17 @@ class ModelFile:
         model_path = Path(path)
         proto = _load(model_path)
         files = [model_path, *_external_files(model_path, proto)]
+        unranked = tuple(value.name for value in proto.graph.input if _is_unranked(value.type))
+        identity = cls.of_files(path, files, parameters=_n_parameters(proto))
+        return replace(identity, unranked_inputs=unranked)
+
+    @classmethod
+    def of_files(cls, path: str | Path, files: Sequence[Path], *, parameters: int | None = None) -> Self:
+        """The model at `path` that is made of `files`, at least one, in whatever format.
+
+        Raises:
+            ModelError: If a file cannot be read.
+        """
         try:
             digests = [_sha256(file) for file in files]
             size = sum(file.stat().st_size for file in files)
@@ -45,7 +63,7 @@ class ModelFile:
             ) from error
         lines = "".join(f"{digest}\n" for digest in digests)
         sha256 = digests[0] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
-        return cls(str(path), sha256, size)
+        return cls(str(path), sha256, size, parameters)
 
 
 def _load(path: Path) -> Any:
@@ -127,6 +145,19 @@ def _node_tensors(nodes: Any) -> Iterator[Any]:
                 yield from _graph_tensors(attribute.g)
             for graph in attribute.graphs:
                 yield from _graph_tensors(graph)
+
+
+def _is_unranked(kind: Any) -> bool:
+    return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
+
+
+def _n_parameters(proto: Any) -> int:
+    import onnx
+
+    types = onnx.TensorProto.DataType
+    wide = {types.Value(f"{sign}INT{bits}") for sign in ("", "U") for bits in (16, 32, 64)}
+    others = wide | {types.Value("BOOL"), types.Value("STRING")}
+    return sum(math.prod(tensor.dims) for tensor in _tensors(proto) if tensor.data_type not in others)
 
 
 def _sha256(path: Path) -> str:

@@ -1,33 +1,35 @@
 """Measuring and running ONNX models with ONNX Runtime."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from profilers._environment import environment
-from profilers._errors import ModelError
-from profilers._launcher import ChildResult, run_child
-from profilers._measurement import Launch, Measurement
+from profilers._child._onnxruntime import PROVIDERS
+from profilers._measurement import Measurement
+from profilers._measuring import (
+    ChildLaunch,
+    Feeds,
+    measure_in_children,
+    profile_in_child,
+    request_for,
+    run_in_child,
+)
 from profilers._model import ModelFile
 from profilers._protocol import QUICK, Protocol
 from profilers._runtime import Runtime
-from profilers._statistics import interval_ranks, smallest_n
-
-PROVIDERS = {"cpu": "CPUExecutionProvider"}  # our short name: ONNX Runtime's
-NANOSECONDS = 1_000_000_000
 
 
 class OnnxRuntimeProfiler:
     """ONNX Runtime, each launch in a fresh child process; nothing of the model is ever loaded into this one.
 
-    Inputs that are made: the first symbolic leading dimension is the batch, wherever its name leads a shape;
-    other symbolic dimensions are 1; fixed ones stay. Floats are normal, booleans fair, 8-bit integers span
-    their range, and wider integers are 0 or 1, valid as indices nearly everywhere. Other types must not
-    occur. Where no input has a dimension for the batch, and the batch is 1, a call counts as one row.
+    Inputs that are made: floats are normal, booleans fair, 8-bit integers span their range, wider integers
+    are 0 or 1, valid as indices nearly everywhere, and text is a few words. The batch is the symbolic
+    dimension called `batch` or the like, wherever it occurs, else one that leads a shape (`N`, or the one
+    that leads most shapes); other symbolic dimensions are as `Feeds` says, or 1, and then the measurement is
+    tagged. Where no input has a dimension for the batch, and the batch is 1, a call counts as one row.
 
     Args:
         time_limit_s: How long one child process may take, from start to end.
@@ -44,73 +46,48 @@ class OnnxRuntimeProfiler:
         runtime: Runtime,
         *,
         protocol: Protocol = QUICK,
-        inputs: Mapping[str, NDArray[Any]] | None = None,
-        seed: int = 0,
+        feeds: Feeds | None = None,
+        until: Callable[[Measurement], bool] | None = None,
     ) -> Measurement:
         """See `Profiler.measure`."""
-        request = _request("measure", model_path, runtime) | _rules(protocol) | {"seed": seed}
-        arrays = None if inputs is None else _checked(inputs)
-        model = ModelFile.read(model_path)
-        machine = environment()
-        launches = []
-        for _ in range(protocol.launches):
-            result = run_child(request, arrays, time_limit_s=self._time_limit_s)
-            launches.append(_launch(result))
-        machine["state"]["available_providers"] = result.facts["available_providers"]
-        return Measurement(
-            model=model, runtime=runtime, protocol=protocol, launches=tuple(launches), environment=machine
+        feeds = feeds or Feeds()
+        model, request = self._prepared(model_path, runtime, feeds)
+        limit = self._time_limit_s
+        measurement = measure_in_children(
+            request, model, runtime, feeds, protocol, time_limit_s=limit, until=until
         )
+        if protocol.profile_s == 0:
+            return measurement
+        profile, reason = profile_in_child(request, feeds, protocol.profile_s, time_limit_s=limit)
+        return replace(measurement, profile=profile, profile_reason=reason)
+
+    def open(
+        self,
+        model_path: str | Path,
+        runtime: Runtime,
+        *,
+        protocol: Protocol = QUICK,
+        feeds: Feeds | None = None,
+    ) -> ChildLaunch:
+        """See `Profiler.open`."""
+        feeds = feeds or Feeds()
+        model, request = self._prepared(model_path, runtime, feeds)
+        return ChildLaunch(request, model, runtime, feeds, protocol, time_limit_s=self._time_limit_s)
 
     def run(
         self, model_path: str | Path, runtime: Runtime, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         """See `Profiler.run`."""
-        request = _request("run", model_path, runtime)
-        arrays = _checked(inputs)
-        ModelFile.read(model_path)
-        result = run_child(request, arrays, time_limit_s=self._time_limit_s)
-        return {name: result.arrays[f"output_{index}"] for index, name in enumerate(result.facts["outputs"])}
+        feeds = Feeds(arrays=inputs)
+        _, request = self._prepared(model_path, runtime, feeds)
+        return run_in_child(request, feeds, time_limit_s=self._time_limit_s)
 
-
-def _request(job: str, model_path: str | Path, runtime: Runtime) -> dict[str, Any]:
-    if runtime.provider not in PROVIDERS:
-        raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {runtime.provider!r}")
-    settings = asdict(runtime) | {"providers": [PROVIDERS[runtime.provider]]}
-    return {"job": job, "model": str(Path(model_path).absolute()), "runtime": settings}
-
-
-def _rules(protocol: Protocol) -> dict[str, Any]:
-    """The protocol as the child needs it: nanoseconds, and ranks in place of statistics."""
-    return {
-        "min_block_ns": round(protocol.min_block_s * NANOSECONDS),
-        "time_budget_ns": round(protocol.time_budget_s * NANOSECONDS),
-        "min_time_ns": round(protocol.min_time_s * NANOSECONDS),
-        "precision_budget_ns": round(protocol.precision_budget_s * NANOSECONDS),
-        "warmup_budget_ns": round(protocol.warmup_budget_s * NANOSECONDS),
-        "warmup_window": protocol.warmup_window,
-        "warmup_ranks": interval_ranks(protocol.warmup_window, 0.5),
-        "fewest_calls": min(smallest_n(0.5), protocol.max_calls),
-        "looks": protocol.looks(),
-    }
-
-
-def _checked(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The inputs as arrays of numbers; whether they fit the model is for the child to say, which knows it."""
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise ModelError(f"input {name!r} must be an array of numbers or booleans, got {array.dtype}")
-    return arrays
-
-
-def _launch(result: ChildResult) -> Launch:
-    facts = dict(result.facts)
-    short_names = {long: short for short, long in PROVIDERS.items()}
-    del facts["available_providers"]
-    provider = facts.pop("providers")[0]
-    return Launch(
-        latency_ns=result.arrays["latency_ns"],
-        thread_cpu_ns=result.arrays["thread_cpu_ns"],
-        provider=short_names.get(provider, provider),
-        **facts,
-    )
+    def _prepared(
+        self, model_path: str | Path, runtime: Runtime, feeds: Feeds
+    ) -> tuple[ModelFile, dict[str, Any]]:
+        """The model's identity, and what every request for it holds."""
+        if runtime.provider not in PROVIDERS:
+            raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {runtime.provider!r}")
+        model = ModelFile.read(model_path)
+        request = request_for("onnxruntime", model_path, runtime, feeds)
+        return model, request | {"unranked": list(model.unranked_inputs)}

@@ -10,13 +10,19 @@ LOOK_GROWTH = 1.25  # a look at the interval after each quarter more calls: few,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """The rules of a measurement. All counts and times are for one launch: one fresh child process.
+    """The rules of a measurement. Counts and times are for one launch, one fresh child process, unless said.
 
     A "call" below is a block of calls where one call is shorter than `min_block_s`.
 
     Attributes:
         mode: The name under which the protocol is reported.
-        launches: Fresh processes; with one, the spread between launches stays unseen (tag `single_launch`).
+        launches: Fewest fresh processes; with one, the spread between launches stays unseen (tag
+            `single_launch`).
+        max_launches: Most fresh processes; None for just `launches`. Launches are added while an interval is
+            wider than sought.
+        total_budget_s: No launch is added later than this after the first began.
+        profile_s: How long to call the model, in a further process, under the runtime's own profiling, which
+            tells of memory and operators; 0 for not at all.
         min_calls: Calls timed before the interval is looked at; only `time_budget_s` ends the timing earlier,
             and never before the 6 calls that the interval of a median needs.
         max_calls: Calls timed at most.
@@ -41,6 +47,9 @@ class Protocol:
 
     mode: str = "custom"
     launches: int = 1
+    max_launches: int | None = None
+    total_budget_s: float = 600.0
+    profile_s: float = 0.0
     min_calls: int = 72
     max_calls: int = 5000
     min_time_s: float = 0.15
@@ -59,7 +68,12 @@ class Protocol:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
                 raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+        if self.max_launches is not None and self.max_launches < self.launches:
+            raise ValueError(f"max_launches must be at least {self.launches}, got {self.max_launches!r}")
+        if not self.profile_s >= 0:
+            raise ValueError(f"profile_s must be at least 0, got {self.profile_s!r}")
         for name in (
+            "total_budget_s",
             "min_time_s",
             "time_budget_s",
             "precision_budget_s",
@@ -101,3 +115,29 @@ def _target(n: int, q: float, half_width: float) -> dict[str, Any]:
 
 
 QUICK = Protocol(mode="quick")  # all included 0.4 s for a call of 0.4 ms, 2.4 s for 21 ms, 12 s for 115 ms
+STANDARD = Protocol(
+    mode="standard",
+    launches=5,
+    max_launches=15,
+    total_budget_s=12.0,
+    profile_s=0.5,
+    min_calls=40,
+    min_time_s=0.3,
+    time_budget_s=2.0,
+    precision_budget_s=0.4,
+    warmup_budget_s=1.0,
+)
+RIGOROUS = Protocol(
+    mode="rigorous",
+    launches=10,
+    max_launches=60,
+    total_budget_s=120.0,
+    profile_s=1.0,
+    min_calls=80,
+    min_time_s=0.6,
+    time_budget_s=10.0,
+    precision_budget_s=1.0,
+    p50_half_width=0.01,
+    p95_half_width=0.03,
+)
+MODES = {protocol.mode: protocol for protocol in (QUICK, STANDARD, RIGOROUS)}

@@ -16,6 +16,7 @@ class Runtime:
         intra_op_num_threads: Threads inside one operator. The threads between operators are always 1.
         graph_optimization_level: "disable", "basic", "extended" or "all".
         allow_spinning: Whether idle threads burn a core while they wait for work.
+        enable_arena: Whether freed memory is kept for the next call rather than given back.
         batch: Rows in one call.
 
     Raises:
@@ -29,6 +30,7 @@ class Runtime:
     intra_op_num_threads: int = 1
     graph_optimization_level: str = "all"
     allow_spinning: bool = False
+    enable_arena: bool = True
     batch: int = 1
 
     def __post_init__(self) -> None:
@@ -43,5 +45,6 @@ class Runtime:
             raise ValueError(
                 f"graph_optimization_level must be one of {expected}, got {self.graph_optimization_level!r}"
             )
-        if not isinstance(self.allow_spinning, bool):
-            raise ValueError(f"allow_spinning must be True or False, got {self.allow_spinning!r}")
+        for name, value in (("allow_spinning", self.allow_spinning), ("enable_arena", self.enable_arena)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")

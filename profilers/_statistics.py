@@ -159,13 +159,17 @@ def bootstrap_interval(
     samples as it has, with replacement; the interval runs between the percentiles of the resampled
     statistics. With one launch only the samples are resampled, and the spread between launches stays unseen.
 
-    A percentile interval over few launches is too narrow. Where launches spread as much as the calls within
-    one, simulated intervals meant to hold the true median in 95% of cases held it in 59% with 2 launches, 79%
-    with 3, 87% with 5 and 95% with 10. The cost is O(n_resamples * samples).
+    A percentile interval over few launches is too narrow, so its limits are moved away from the value by the
+    factor sqrt(k / (k - 1)) t / z for k launches, with Student's t for k - 1 degrees of freedom and the
+    normal z. Where launches spread as much as the calls within one, simulated 95%
+    intervals held the true median in 99% of cases with 3 launches, 97% with 5 and 98% with 10 (without
+    the factor: 81%, 88% and 95%); where a quarter of the launches are slow, 98%, 91% and 96%. The cost is
+    O(n_resamples * samples).
 
-    Source: A. C. Davison and D. V. Hinkley, Bootstrap Methods and Their Application (1997), section 3.8
-    (hierarchical data); why launches are a level of their own: T. Kalibera and R. Jones, Rigorous
-    Benchmarking in Reasonable Time, ISMM 2013.
+    Source: the factor, T. Hesterberg, What Teachers Should Know About the Bootstrap, The American
+    Statistician 69 (2015), section 5; the resampling, A. C. Davison and D. V. Hinkley, Bootstrap Methods and
+    Their Application (1997), section 3.8 (hierarchical data); why launches are a level of their own:
+    T. Kalibera and R. Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013.
 
     Args:
         launches: One array of samples, shape (n_i,), for each launch; none of them empty.
@@ -193,7 +197,24 @@ def bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
     value = statistic(ordered, np.repeat(1.0 / sizes, sizes)[order])
-    return Statistic(value, float(low), float(high), len(pooled))
+    factor = expansion(len(launches), confidence)
+    below, above = max(0.0, float(value - low)), max(0.0, float(high - value))
+    return Statistic(value, value - factor * below, value + factor * above, len(pooled))
+
+
+def expansion(n_launches: int, confidence: float = 0.95) -> float:
+    """How many times too narrow a bootstrap's percentile interval over few launches is; 1 for one.
+
+    >>> [round(expansion(k), 2) for k in (1, 2, 5, 10, 100)]
+    [1.0, 9.17, 1.58, 1.22, 1.02]
+    """
+    if n_launches < 2:
+        return 1.0
+    from scipy.special import ndtri, stdtrit  # half a second: only where there are several launches
+
+    p = (1 + confidence) / 2
+    correction = math.sqrt(n_launches / (n_launches - 1))
+    return float(correction * stdtrit(n_launches - 1, p) / ndtri(p))
 
 
 def _resampled_weights(sizes: NDArray[np.int64], generator: np.random.Generator) -> Array:

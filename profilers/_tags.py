@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 SWITCHES_PER_S = 100.0  # involuntary context switches of a thread in a second of timed calls
 WALL_PER_CPU = 1.02  # wall time of the calls over CPU time of the calling thread, which does all the work
-FEWEST_LAUNCHES = (
-    10  # a simulated 95% bootstrap interval held the truth in 95% with 10, 87% with 5, 59% with 2
-)
+FEWEST_LAUNCHES = 5  # below, nothing is known of how launches spread but by extrapolation
 TREND = 0.05  # change of the median from the first to the last third of the timed phase
 
 
 def find_tags(measurement: "Measurement") -> tuple[str, ...]:
     """All tags that apply, sorted; ("ok",) when none does.
 
+    - assumed_dimensions: a symbolic dimension that nobody gave a size was taken as 1
     - contended: other work took the processor from at least one launch
-    - few_launches: from 2 to 9 launches, whose bootstrap interval covers less often than it says
+    - few_launches: from 2 to 4 launches, so the interval rests on hardly any spread and is wide
     - ep_fallback: not the provider that was asked for
     - imprecise: an interval is wider than the protocol seeks, or could not be given
     - memory_fallback: resident memory after the calls stands in for the peak
@@ -36,10 +35,11 @@ def find_tags(measurement: "Measurement") -> tuple[str, ...]:
     launches, runtime = measurement.launches, measurement.runtime
     n = sum(len(launch.latency_ns) for launch in launches)
     applies = {
+        "assumed_dimensions": bool(measurement.assumed_dimensions),
         "contended": any(is_contended(launch, runtime.intra_op_num_threads) for launch in launches),
         "ep_fallback": any(launch.provider != runtime.provider for launch in launches),
         "few_launches": 1 < len(launches) < FEWEST_LAUNCHES,
-        "imprecise": not _is_precise(measurement),
+        "imprecise": not is_precise(measurement),
         "memory_fallback": any(launch.memory_tag == "memory_fallback" for launch in launches),
         "not_stationary": any(not launch.warmup_agreed or has_trend(launch) for launch in launches),
         "single_launch": len(launches) == 1,
@@ -71,7 +71,7 @@ def has_trend(launch: "Launch") -> bool:
     return is_apart and abs(last.value / first.value - 1) > TREND
 
 
-def _is_precise(measurement: "Measurement") -> bool:
+def is_precise(measurement: "Measurement") -> bool:
     """Whether p50, and p95 where calls are timed one by one, are as narrow as the protocol seeks."""
     protocol = measurement.protocol
     targets = [(0.5, protocol.p50_half_width)]

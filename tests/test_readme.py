@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import moo
+from tests.profilers import models
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +32,10 @@ def folder(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("readme")
     (place / "my_task.py").write_text(blocks("python")[0])
     return place
+
+
+MEASURING = [shlex.split(block) for block in blocks("sh")[2:]]
+"""The commands that need a model, and no study."""
 
 
 def test_the_first_screen_is_the_two_commands() -> None:
@@ -75,19 +80,42 @@ def test_the_task_with_a_metric_of_its_own_runs(folder) -> None:
     assert "brier" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def with_models(tmp_path_factory) -> Path:
+    """A folder with the models that the README's commands name."""
+    place = tmp_path_factory.mktemp("models")
+    for name, depth in (("model.onnx", 2), ("other.onnx", 4)):
+        models.chain(place / name, width=64, depth=depth)
+    return place
+
+
 @pytest.mark.slow
-def test_the_profiler_alone_measures_a_model(folder) -> None:
+def test_the_profiler_alone_measures_a_model(with_models) -> None:
     (script,) = (block for block in blocks("python") if "OnnxRuntimeProfiler()" in block)
-    model = folder / "moo-runs" / "perceptron" / "trials" / "00000" / "model.onnx"
-    (folder / "model.onnx").write_bytes(model.read_bytes())
-    done = run([sys.executable, "-c", script], folder)
+    done = run([sys.executable, "-c", script], with_models)
     assert done.returncode == 0, done.stderr
     assert "Statistic(value=" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", MEASURING, ids=" ".join)
+def test_the_commands_that_measure_run_as_written(with_models, words) -> None:
+    done = run(words, with_models)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    if "--json" in words:
+        written = {file.name for file in with_models.iterdir()}
+        assert {"profile.json", "profile.csv", "profile.samples"} <= written
+
+
 def test_every_shell_command_is_one_of_those_run_here() -> None:
     words = [line.split()[:2] for block in blocks("sh") for line in block.strip().split("\n")]
-    assert words == [["make", "demo"], ["make", "test"], ["moo", "run"]]
+    assert words == [
+        ["make", "demo"],
+        ["make", "test"],
+        ["moo", "run"],
+        *(command[:2] for command in MEASURING),
+    ]
 
 
 def test_every_metric_in_the_readme_is_in_the_table_and_the_other_way_round() -> None:

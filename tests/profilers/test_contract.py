@@ -1,45 +1,94 @@
 """What every profiler does, whatever runs the model: one suite for all of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from profilers import FakeProfiler, ModelError, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
+from profilers import FakeProfiler, Feeds, ModelError, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
+from profilers._torch import TorchProfiler
 from tests.profilers import models
 
 BRIEF = Protocol(min_calls=72, max_calls=80, min_time_s=0.001, precision_budget_s=0.01, warmup_budget_s=0.05)
 WIDTH = 4
+PROVIDERS = {"onnxruntime": "cpu", "fake": "cpu", "torch": "torch"}  # the one each is tested with
+IN_TORCH = """
+from pathlib import Path
+import numpy as np
+import torch
+
+class Product(torch.nn.Module):
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = torch.nn.Parameter(weights)
+
+    def forward(self, x):
+        return {"y": x @ self.weights}
+
+def make():
+    weights = torch.from_numpy(np.load(Path(__file__).with_name("weights.npy")))
+    return Product(weights), {"x": torch.zeros(2, len(weights))}
+"""
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return models.chain(tmp_path_factory.mktemp("contract") / "chain.onnx", width=WIDTH)
+def folder(tmp_path_factory) -> Path:
+    """Holds one model in every format."""
+    folder = tmp_path_factory.mktemp("contract")
+    models.chain(folder / "chain.onnx", width=WIDTH)
+    np.save(folder / "weights.npy", models.chain_weights(folder / "chain.onnx")[0])
+    (folder / "chain.py").write_text(IN_TORCH)
+    return folder
 
 
-@pytest.fixture(params=["onnxruntime", "fake"])
-def profiler(request, model) -> Profiler:
-    (weights,) = models.chain_weights(model)
+@pytest.fixture(scope="module")
+def weights(folder) -> np.ndarray:
+    return np.load(folder / "weights.npy")
+
+
+@pytest.fixture(params=list(PROVIDERS))
+def kind(request) -> str:
+    if request.param == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    return request.param
+
+
+@pytest.fixture
+def model(kind, folder) -> Path:
+    return folder / ("chain.py:make" if kind == "torch" else "chain.onnx")
+
+
+@pytest.fixture
+def profiler(kind, weights) -> Profiler:
+    if kind == "torch":
+        return TorchProfiler()
     scripted = FakeProfiler(outputs=lambda inputs: {"y": inputs["x"] @ weights})
-    return OnnxRuntimeProfiler() if request.param == "onnxruntime" else scripted
+    return OnnxRuntimeProfiler() if kind == "onnxruntime" else scripted
+
+
+@pytest.fixture
+def plain(kind) -> Runtime:
+    """The runtime with nothing chosen but the provider."""
+    return Runtime(provider=PROVIDERS[kind])
 
 
 def rows(n: int) -> dict[str, np.ndarray]:
     return {"x": np.random.default_rng(0).standard_normal((n, WIDTH)).astype(np.float32)}
 
 
-def test_a_measurement_keeps_what_was_asked_for(profiler, model) -> None:
-    runtime = Runtime(batch=2, allow_spinning=True)
+def test_a_measurement_keeps_what_was_asked_for(profiler, model, plain) -> None:
+    runtime = replace(plain, batch=2, intra_op_num_threads=2)
     measurement = profiler.measure(model, runtime, protocol=BRIEF)
     assert measurement.runtime == runtime
     assert measurement.protocol == BRIEF
     assert measurement.model.path == str(model)
 
 
-def test_each_launch_asked_for_has_its_own_samples(profiler, model) -> None:
+def test_each_launch_asked_for_has_its_own_samples(profiler, model, plain) -> None:
     measurement = profiler.measure(
-        model, Runtime(), protocol=Protocol(launches=2, max_calls=72, min_time_s=0.001)
+        model, plain, protocol=Protocol(launches=2, max_calls=72, min_time_s=0.001)
     )
     assert len(measurement.launches) == 2
     assert measurement.launches[0].latency_ns is not measurement.launches[1].latency_ns
@@ -47,12 +96,12 @@ def test_each_launch_asked_for_has_its_own_samples(profiler, model) -> None:
     assert "single_launch" not in measurement.tags
 
 
-def test_one_launch_is_tagged(profiler, model) -> None:
-    assert "single_launch" in profiler.measure(model, Runtime(), protocol=BRIEF).tags
+def test_one_launch_is_tagged(profiler, model, plain) -> None:
+    assert "single_launch" in profiler.measure(model, plain, protocol=BRIEF).tags
 
 
-def test_the_statistics_agree_with_each_other(profiler, model) -> None:
-    measurement = profiler.measure(model, Runtime(batch=4), protocol=BRIEF)
+def test_the_statistics_agree_with_each_other(profiler, model, plain) -> None:
+    measurement = profiler.measure(model, replace(plain, batch=4), protocol=BRIEF)
     median = measurement.latency(0.5)
     assert 0 < median.low <= median.value <= median.high
     assert measurement.throughput().value > 0
@@ -60,40 +109,42 @@ def test_the_statistics_agree_with_each_other(profiler, model) -> None:
     assert measurement.load_time().value > 0
 
 
-def test_a_measurement_can_be_written_as_strict_json(profiler, model) -> None:
-    measurement = profiler.measure(model, Runtime(), protocol=BRIEF)
+def test_a_measurement_can_be_written_as_strict_json(profiler, model, plain) -> None:
+    measurement = profiler.measure(model, plain, protocol=BRIEF)
     text = json.dumps(measurement.to_document(), allow_nan=False)
     assert json.loads(text)["schema"] == "moo.profile/1"
 
 
-def test_given_inputs_are_accepted(profiler, model) -> None:
-    assert profiler.measure(model, Runtime(batch=2), protocol=BRIEF, inputs=rows(7)).launches
+def test_given_inputs_are_accepted(profiler, model, plain) -> None:
+    assert profiler.measure(
+        model, replace(plain, batch=2), protocol=BRIEF, feeds=Feeds(arrays=rows(7))
+    ).launches
 
 
-def test_fewer_rows_than_a_batch_are_refused(profiler, model) -> None:
+def test_fewer_rows_than_a_batch_are_refused(profiler, model, plain) -> None:
     with pytest.raises(ModelError, match="at least one batch of 8 rows, got 3"):
-        profiler.measure(model, Runtime(batch=8), protocol=BRIEF, inputs=rows(3))
+        profiler.measure(model, replace(plain, batch=8), protocol=BRIEF, feeds=Feeds(arrays=rows(3)))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 10])
-def test_outputs_do_not_depend_on_the_batch(profiler, model, batch) -> None:
+def test_outputs_do_not_depend_on_the_batch(profiler, model, plain, weights, batch) -> None:
     inputs = rows(7)
-    outputs = profiler.run(model, Runtime(batch=batch), inputs)
-    (weights,) = models.chain_weights(model)
+    outputs = profiler.run(model, replace(plain, batch=batch), inputs)
     assert list(outputs) == ["y"]
     np.testing.assert_allclose(outputs["y"], inputs["x"] @ weights, rtol=1e-5, atol=1e-6)
 
 
-def test_inputs_are_not_changed(profiler, model) -> None:
+def test_inputs_are_not_changed(profiler, model, plain) -> None:
     inputs = rows(3)
     before = inputs["x"].copy()
-    profiler.run(model, Runtime(), inputs)
+    profiler.run(model, plain, inputs)
     assert (inputs["x"] == before).all()
 
 
-def test_a_provider_that_is_not_there_is_refused_with_those_that_are(profiler, model) -> None:
-    runtime = Runtime(provider="abacus")
-    with pytest.raises(ValueError, match="provider must be one of cpu, got 'abacus'"):
+def test_a_provider_that_is_not_there_is_refused_with_those_that_are(profiler, model, plain) -> None:
+    runtime = replace(plain, provider="abacus")
+    message = rf"provider must be one of {plain.provider}(, .*)?, got 'abacus'"
+    with pytest.raises(ValueError, match=message):
         profiler.measure(model, runtime)
-    with pytest.raises(ValueError, match="provider must be one of cpu, got 'abacus'"):
+    with pytest.raises(ValueError, match=message):
         profiler.run(model, runtime, rows(1))

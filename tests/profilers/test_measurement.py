@@ -121,8 +121,8 @@ def test_a_quiet_precise_measurement_of_many_launches_is_ok() -> None:
     assert measurement(*[launch()] * 10).tags == ("ok",)
 
 
-@pytest.mark.parametrize("n", [2, 9])
-def test_few_launches_are_tagged_because_their_interval_covers_too_seldom(n: int) -> None:
+@pytest.mark.parametrize("n", [2, 4])
+def test_few_launches_are_tagged_because_hardly_any_spread_was_seen(n: int) -> None:
     assert measurement(*[launch()] * n).tags == ("few_launches",)
 
 
@@ -181,7 +181,9 @@ def test_json_has_the_shape_of_the_schema() -> None:
     assert entry["latency_s"]["p99"] is None
     assert entry["latency_s"]["p99_needs_n"] == 368
     assert entry["throughput_per_s"]["value"] == pytest.approx(1000)
-    assert entry["memory_bytes"] == {"process_peak": 50_000_000, "arena_peak": None}
+    assert entry["memory_bytes"]["process_peak"] == 50_000_000
+    assert entry["memory_bytes"]["arena_peak"] is None
+    assert "no run under" in entry["memory_bytes"]["reasons"]["arena"]
     assert (entry["load_s"], entry["first_call_s"], entry["parameters"]) == (0.02, 0.003, None)
     assert entry["tags"] == ["single_launch", "too_few_for_p99"]
     assert entry["samples"] is None

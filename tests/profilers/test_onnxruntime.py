@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from profilers import (
+    Feeds,
     LaunchError,
     ModelError,
     OnnxRuntimeProfiler,
@@ -71,7 +72,7 @@ def test_calls_too_short_to_time_alone_are_timed_in_blocks(tmp_path) -> None:
 
 def test_a_large_validation_set_of_a_fast_model_is_timed_in_blocks_all_the_same(tmp_path) -> None:
     inputs = {"x": np.ones((60_000, 4), np.float32)}
-    measurement = PROFILER.measure(models.chain(tmp_path / "m.onnx"), Runtime(), inputs=inputs)
+    measurement = PROFILER.measure(models.chain(tmp_path / "m.onnx"), Runtime(), feeds=Feeds(arrays=inputs))
     assert measurement.launches[0].calls_per_block > 1
     assert measurement.launches[0].warmup_calls < 2000
 
@@ -132,7 +133,7 @@ def test_peak_memory_holds_one_batch_of_inputs_however_many_are_rotated(tmp_path
     path = models.chain(tmp_path / "m.onnx", width=64)
     rows = np.ones((2**16, 64), np.float32)  # 16 MiB, of which one call gets 1/64
     few, many = (
-        PROFILER.measure(path, Runtime(batch=1024), protocol=BRIEF, inputs={"x": rows[:n]})
+        PROFILER.measure(path, Runtime(batch=1024), protocol=BRIEF, feeds=Feeds(arrays={"x": rows[:n]}))
         .peak_memory()
         .value
         for n in (1024, 2**16)
@@ -207,22 +208,16 @@ def test_a_fixed_batch_leaves_no_smaller_last_one(tmp_path) -> None:
         PROFILER.run(path, Runtime(batch=8), {"x": np.ones((13, 4), np.float32)})
 
 
-def test_an_input_that_cannot_be_made_is_named(tmp_path) -> None:
-    with pytest.raises(
-        ModelError, match=r"input 'text' must be a tensor of numbers or booleans, got tensor\(string\)"
-    ):
-        PROFILER.measure(models.text_input(tmp_path / "m.onnx"), Runtime(), protocol=BRIEF)
-
-
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"z": np.ones((2, 4), np.float32)}, r"inputs must be \['x'\], got \['z'\]"),
+        ({"z": np.ones((2, 4), np.float32)}, r"input 'z' must be one of the model's inputs, \['x'\]"),
         ({}, r"inputs must be \['x'\], got \[\]"),
         ({"x": np.ones((2, 4))}, "input 'x' must be float32, got float64"),
         ({"x": np.ones(4, np.float32)}, r"input 'x' must have shape \['batch', 4\], got \[4\]"),
-        ({"x": np.ones((2, 5), np.float32)}, "invalid dimensions for input: x"),
-        ({"x": np.array(["text"])}, "input 'x' must be an array of numbers or booleans"),
+        ({"x": np.ones((2, 5), np.float32)}, r"input 'x' must have shape \['batch', 4\], got \[2, 5\]"),
+        ({"x": np.array([["text"]])}, "input 'x' must be float32, got str"),
+        ({"x": np.array([[1, "text"]], object)}, "input 'x' must be an array of numbers, booleans or text"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_by_name(tmp_path, inputs, message) -> None:
@@ -266,7 +261,7 @@ def test_a_child_killed_from_outside_is_reported_by_signal(tmp_path) -> None:
 
     killer = threading.Thread(target=kill_child, daemon=True)
     killer.start()
-    with pytest.raises(LaunchError, match="was killed by SIGKILL"):
+    with pytest.raises(LaunchError, match="was killed by SIGKILL at .*: memory has probably run out, take a"):
         PROFILER.run(path, Runtime(), {"x": np.ones((1, 1), np.float32)})
     killer.join()
 

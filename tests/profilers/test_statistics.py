@@ -140,15 +140,16 @@ def test_the_interval_over_launches_sees_the_spread_between_them() -> None:
     assert statistic.high - statistic.low > 0.1
 
 
-def test_the_interval_over_ten_launches_mostly_holds_the_true_median() -> None:
+@pytest.mark.parametrize("n_launches", [3, 5, 10])
+def test_the_interval_over_launches_holds_the_true_median_as_often_as_it_says(n_launches) -> None:
     generator = np.random.default_rng(1)
     median = partial(weighted_quantile, q=0.5)
     held = 0
     for _ in range(100):
-        launches = [generator.normal() + generator.standard_normal(30) for _ in range(10)]
+        launches = [generator.normal() + generator.standard_normal(30) for _ in range(n_launches)]
         statistic = bootstrap_interval(launches, median, generator, n_resamples=200)
         held += statistic.low <= 0 <= statistic.high
-    assert held >= 88
+    assert held >= 90  # 95 expected, and what chance takes
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says() -> None:

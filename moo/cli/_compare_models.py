@@ -1,0 +1,166 @@
+"""`moo compare` of models: timed in turns, here and now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from moo.cli._compare_labels import labels
+from moo.cli._compare_output import Outcome
+from moo.errors import InputError, MooError
+
+if TYPE_CHECKING:
+    from profilers import Candidate, Comparison, Interleaved, ProfilerError, Protocol, Runtime
+
+__all__ = ["compare_models"]
+
+_TIME_LIMIT_S = 120.0
+
+
+def compare_models(models: Sequence[str], options: Mapping[str, Any]) -> Outcome:
+    """Time the models in turns and return what was found; progress goes to the error stream.
+
+    Args:
+        models: Paths, the reference first.
+        options: By name what was typed, None where nothing was.
+
+    Raises:
+        InputError: If an option is wrong, or fewer than two models can be measured because of what they are.
+        MooError: If fewer than two can be measured for another reason.
+    """
+    from moo.cli._summary import output_console
+    from profilers import compare_interleaved
+
+    candidates, protocol = _candidates(models, options), _protocol(options["mode"] or "standard")
+    with output_console(stderr=True).status("opening the models") as status:
+
+        def show(n: int, comparisons: tuple[Comparison, ...]) -> None:
+            verdicts = ", ".join(str(comparison.verdict) for comparison in comparisons)
+            status.update(f"{n} launches of each: {verdicts}")
+
+        try:
+            found = compare_interleaved(
+                candidates, protocol=protocol, seed=options["seed"] or 0, after_launch=show
+            )
+        except ValueError as error:
+            raise InputError(f"--provider: {error}") from error
+    _check_enough(found)
+    return _outcome(found, candidates)
+
+
+def _candidates(models: Sequence[str], options: Mapping[str, Any]) -> list[Candidate]:
+    from moo.cli._feeds import feeds_from
+    from moo.cli._profilers import profiler_for
+    from profilers import Candidate
+
+    limit_s = _TIME_LIMIT_S if options["time-limit"] is None else options["time-limit"]
+    if not limit_s > 0:
+        raise InputError(f"--time-limit: expected seconds above 0, got {limit_s:g}")
+    feeds = feeds_from(options["dim"] or [], options["input"] or [], options["npz"], options["seed"] or 0)
+    runtimes = _runtimes(models, options)
+    return [
+        Candidate(
+            label=label,
+            profiler=profiler_for(runtime.provider, limit_s),
+            model_path=model,
+            runtime=runtime,
+            feeds=feeds,
+        )
+        for label, model, runtime in zip(labels(models, runtimes), models, runtimes, strict=True)
+    ]
+
+
+def _runtimes(models: Sequence[str], options: Mapping[str, Any]) -> list[Runtime]:
+    from moo.cli._profilers import usual_provider
+    from profilers import Runtime
+
+    named = _one_each("provider", options["provider"], len(models))
+    providers = [name or usual_provider(model) for name, model in zip(named, models, strict=True)]
+    threads = [_number("threads", text) for text in _one_each("threads", options["threads"], len(models))]
+    batches = [_number("batch", text) for text in _one_each("batch", options["batch"], len(models))]
+    return [
+        Runtime(provider=provider, intra_op_num_threads=n_threads, batch=batch)
+        for provider, n_threads, batch in zip(providers, threads, batches, strict=True)
+    ]
+
+
+def _one_each(option: str, text: str | None, n: int) -> list[str | None]:
+    """Return a value for each of `n` models, None where nothing was typed.
+
+    >>> _one_each("threads", "1,2", 2), _one_each("threads", "4", 2)
+    (['1', '2'], ['4', '4'])
+    """
+    if text is None:
+        return [None] * n
+    words = [word.strip() for word in text.split(",")]
+    if len(words) not in (1, n) or not all(words):
+        raise InputError(f"--{option}: expected one value, or one for each of {n} models, got {text!r}")
+    return [*words] if len(words) == n else [*words] * n
+
+
+def _number(option: str, text: str | None) -> int:
+    if text is None:
+        return 1
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InputError(f"--{option}: expected numbers above 0, got {text!r}")
+    return int(text)
+
+
+def _protocol(mode: str) -> Protocol:
+    from profilers import MODES
+
+    if mode not in MODES:
+        raise InputError(f"--mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    return MODES[mode]
+
+
+def _check_enough(found: Interleaved) -> None:
+    """Refuse a result without comparisons, by the fault of the input if it is so."""
+    from profilers import ModelError
+
+    if found.comparisons:
+        return
+    reasons = "; ".join(dict.fromkeys(str(error) for error in found.failures.values()))
+    is_input = any(isinstance(error, ModelError) for error in found.failures.values())
+    raise (InputError if is_input else MooError)(f"fewer than two could be measured: {reasons}")
+
+
+def _outcome(found: Interleaved, candidates: Sequence[Candidate]) -> Outcome:
+    batches = {candidate.runtime.batch for candidate in candidates}
+    reference = found.comparisons[0].reference
+    notes = ["Timed in turns, here and now; each interval holds for its own comparison alone."]
+    if len(batches) > 1:
+        notes.append("The batches differ: the latency is that of a call, not of a row.")
+    if reference != candidates[0].label:
+        notes.append(f"{candidates[0].label} could not be measured: {reference} is the reference instead.")
+    return Outcome(
+        comparisons=found.comparisons,
+        medians_s={label: found.median_s(label) for label in found.measurements},
+        notes=tuple(notes),
+        failed=tuple({"label": label, "reason": _line(error)} for label, error in found.failures.items()),
+        details={
+            "protocol": found.protocol.to_json(),
+            "seed": found.seed,
+            "confidence_of_each_look": found.confidence,
+            "environment": dict(found.measurements[reference].environment),
+            "measurements": [_measured(found, label) for label in found.measurements],
+        },
+    )
+
+
+def _measured(found: Interleaved, label: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    measurement = found.measurements[label]
+    model = measurement.model
+    return {
+        "label": label,
+        "model": {"path": model.path, "sha256": model.sha256, "bytes": model.bytes},
+        "runtime": asdict(measurement.runtime),
+        "inputs": [dict(entry) for entry in measurement.inputs],
+        "block_medians_s": [medians.tolist() for medians in found.block_medians_s[label]],
+    }
+
+
+def _line(error: ProfilerError) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,174 @@
+"""`moo doctor`: one page on what this machine is, what it can measure, and how quiet it is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from moo.errors import InputError
+
+__all__ = ["doctor", "page"]
+
+WIDTH = 100  # columns, so that a page pasted into an issue can be read without scrolling
+_UNKNOWN = "unknown"
+
+
+def doctor(
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write everything found to this file.")
+    ] = None,
+) -> int:
+    """Say what this machine can measure, how quiet it is, and what would help; nothing is changed.
+
+    The page names no host, user or folder, and can be pasted into an issue.
+    """
+    if json is not None:
+        _check_writable(json)
+    from moo.cli._diagnosis import diagnose
+
+    document = diagnose()
+    if json is not None:
+        _write(json, document)
+    typer.echo(page(document))
+    return 0
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """Return the document as plain text that is also Markdown, no line longer than `WIDTH`."""
+    sections = {
+        f"moo {document['versions']['moo']}, {document['environment']['state']['time']}": _machine(document),
+        "Versions": _versions(document),
+        "What can be measured here": _abilities(document),
+        f"How quiet it is now: {document['canary']['verdict']}": _quiet(document),
+        "What would help": iter(document["advice"] or ["nothing that this page knows of"]),
+    }
+    parts = [f"### {title}\n{chr(10).join(map(_item, lines))}" for title, lines in sections.items()]
+    return "\n\n".join(parts)
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent="- ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    )
+
+
+def _machine(document: Mapping[str, Any]) -> Iterator[str]:
+    identity = document["environment"]["identity"]
+    yield f"fingerprint: {document['environment']['fingerprint']}"
+    yield (
+        f"processor: {_known(identity['cpu_model'])}, {_known(identity['machine'])}, "
+        f"{_known(identity['physical_cores'])} cores, {_known(identity['logical_cores'])} logical, "
+        f"{len(identity['affinity'] or []) or _UNKNOWN} usable"
+    )
+    yield f"instruction sets: {' '.join(identity['instruction_sets'] or [_UNKNOWN])}"
+    yield f"quota of the control group: {_number(identity['cgroup_cpu_quota'], ' cores', 'none')}"
+    yield f"frequency governor: {_known(identity['governor'])}"
+    yield f"memory: {_gibibytes(identity['total_memory_bytes'])}"
+    yield f"kernel: {_known(identity['kernel'])}"
+    kinds = {True: f"yes, product name {_known(identity['hypervisor'])}", False: "no", None: _UNKNOWN}
+    yield f"virtual machine: {kinds[identity['is_virtual_machine']]}"
+
+
+def _versions(document: Mapping[str, Any]) -> Iterator[str]:
+    versions = dict(document["versions"])
+    identity = document["environment"]["identity"]
+    yield f"{_known(identity['python'])}, numpy {_known(identity['numpy'])}"
+    yield ", ".join(versions.pop("onnxruntime")) or "onnxruntime is not installed"
+    del versions["moo"]
+    yield ", ".join(f"{name} {number or '(not installed)'}" for name, number in versions.items())
+    words = {"runs": "runs", "idle": "opens, leaves a tiny model to the CPU", "fails": "does not open"}
+    for name, outcome in document["execution_providers"].items():
+        yield f"{name}: {words[outcome]}"
+
+
+def _abilities(document: Mapping[str, Any]) -> Iterator[str]:
+    for ability in document["abilities"]:
+        missing = ability["missing"]
+        yield f"{ability['name']}: {'yes' if missing is None else f'no: {missing}'}"
+
+
+def _quiet(document: Mapping[str, Any]) -> Iterator[str]:
+    sample, state = document["canary"], document["environment"]["state"]
+    yield (
+        f"{sample['n_slices']} equal slices of {1e6 * sample['median_slice_s']:.0f} us: 95th percentile "
+        f"{_percent(sample['p95_excess'])} above the median, slowest {1 + sample['max_excess']:.0f} times it"
+    )
+    yield (
+        f"time lost against the fastest slice: {_percent(sample['lost_share'])}; wall over processor time: "
+        f"{sample['wall_per_cpu']:.3f}; taken off the processor: {sample['switches_per_s']:.0f} times/s"
+    )
+    yield (
+        f"other processes: {_number(sample['other_busy_cores'], ' cores')}; some process waited for a core: "
+        f"{_percent(sample['cpu_pressure'])} of the time; load: {_number(state['load_average_1min'])}"
+    )
+    yield (
+        f"taken by the hypervisor: {_percent(sample['steal_share'])} now, "
+        f"{_percent(state['steal_share_since_boot'])} since boot; stopped by the quota: "
+        f"{_known(state['cgroup_n_throttled'])} times"
+    )
+    yield (
+        f"memory free: {_gibibytes(state['available_memory_bytes'])}; some process waited for memory: "
+        f"{_number(state['memory_pressure_avg10'], '% of the last 10 s')}"
+    )
+    yield f"clocks of the cores: {_clocks(state['core_clocks_hz'])}"
+
+
+def _known(value: object) -> str:
+    return _UNKNOWN if value is None else str(value)
+
+
+def _number(value: float | None, unit: str = "", absent: str = _UNKNOWN) -> str:
+    """Return a number with its unit.
+
+    >>> _number(1.5, " cores"), _number(None)
+    ('1.5 cores', 'unknown')
+    """
+    return absent if value is None else f"{value:.3g}{unit}"
+
+
+def _percent(share: float | None) -> str:
+    return _UNKNOWN if share is None else f"{share:.1%}"
+
+
+def _gibibytes(n_bytes: int | None) -> str:
+    return _UNKNOWN if n_bytes is None else f"{n_bytes / 2**30:.1f} GiB"
+
+
+def _clocks(clocks_hz: Sequence[float] | None) -> str:
+    """Return the span of the clocks.
+
+    >>> _clocks([3.2e9, 1.2e9])
+    '1.20 to 3.20 GHz'
+    """
+    if not clocks_hz:
+        return "not shown by this kernel"
+    return f"{min(clocks_hz) / 1e9:.2f} to {max(clocks_hz) / 1e9:.2f} GHz"
+
+
+def _check_writable(file: Path) -> None:
+    """Refuse a file whose folder is not there, before anything takes time."""
+    try:
+        is_folder, has_folder = file.is_dir(), file.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"--json: {file} cannot be written: {error.strerror}") from error
+    if is_folder:
+        raise InputError(f"--json: expected a file, got the folder {file}: name a file in it")
+    if not has_folder:
+        raise InputError(f"--json: there is no folder {file.parent}: create it or name another")
+
+
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    from json import dumps
+
+    try:
+        file.write_text(dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--json: {file} cannot be written: {error.strerror}") from error

@@ -1,0 +1,228 @@
+"""`moo profile`: measure models under the runtimes of a sweep, a row each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moo.errors import InputError
+
+if TYPE_CHECKING:
+    from profilers import Feeds, LatencyBound, Measurement, Protocol, Runtime
+
+__all__ = ["Failure", "profile"]
+
+_ON = {"on": True, "off": False}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row that could not be measured.
+
+    Attributes:
+        model: The model's path.
+        runtime: How it was to be run.
+        reason: Why it could not be measured, in one line.
+        is_input: Whether what the person gave is at fault.
+    """
+
+    model: str
+    runtime: Runtime
+    reason: str
+    is_input: bool
+
+    def __str__(self) -> str:
+        runtime = self.runtime
+        where = f"provider {runtime.provider}, threads {runtime.intra_op_num_threads}, batch {runtime.batch}"
+        return f"not measured with {where}: {self.reason}"
+
+
+def profile(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL..", help="ONNX files, or torch's .pt2.")],
+    provider: Annotated[str, typer.Option(help="cpu, torch, torch-compile; several: cpu,torch.")] = "cpu",
+    threads: Annotated[str, typer.Option(help="Threads inside an operator; several: 1,2.")] = "1",
+    batch: Annotated[str, typer.Option(help="Rows in a call; several: 1,8.")] = "1",
+    optimization: Annotated[
+        str, typer.Option(help="Graph optimisation: disable, basic, extended, all; several: basic,all.")
+    ] = "all",
+    spinning: Annotated[str, typer.Option(help="Idle threads spin: off, on, or off,on.")] = "off",
+    arena: Annotated[str, typer.Option(help="Keep freed memory: on, off, or on,off.")] = "on",
+    mode: Annotated[str, typer.Option(help="quick, standard or rigorous.")] = "standard",
+    slo: Annotated[
+        list[str] | None, typer.Option(help="Decide a bound such as 'p95 <= 5 ms'; may repeat.")
+    ] = None,
+    dim: Annotated[
+        list[str] | None, typer.Option(help="Size of a symbolic dimension, NAME=SIZE; may repeat.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="An input, NAME=SHAPE:DTYPE, such as x=1x3x224x224:float32."),
+    ] = None,
+    npz: Annotated[Path | None, typer.Option(help="Inputs to use: arrays by name.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the inputs that are made.")] = 0,
+    operators: Annotated[  # noqa: FBT002  (how typer declares a flag)
+        bool, typer.Option("--operators", help="Also show time by operator.")
+    ] = False,
+    energy: Annotated[  # noqa: FBT002  (how typer declares a flag)
+        bool, typer.Option("--energy", help="Also joules of a call, where the processor tells; 12 s more.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all there is; a CSV and the samples beside it.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds one process may take.")] = 120.0,
+) -> int:
+    """Measure models on this machine: latency with intervals, memory, load time.
+
+    Each combination of the options is a row. Exit status 1 if some rows could not be measured.
+    """
+    from moo.cli._feeds import feeds_from
+    from moo.cli._profile_files import check_writable, save
+    from moo.cli._profile_table import print_operators, print_rows, print_verdicts
+    from moo.cli._summary import output_console
+
+    rows = list(_rows(models, _runtimes(provider, threads, batch, optimization, spinning, arena)))
+    bounds = [_bound(text) for text in slo or []]
+    protocol = _protocol(mode, profiles=operators)
+    feeds = feeds_from(dim or [], inputs or [], npz, seed)
+    if json is not None:
+        check_writable(json)
+    if not time_limit > 0:
+        raise InputError(f"--time-limit: expected seconds above 0, got {time_limit:g}")
+
+    console, errors = output_console(), output_console(stderr=True)
+    measured: list[Measurement] = []
+    failures: list[Failure] = []
+    for number, (model, runtime) in enumerate(rows, 1):
+        with errors.status(f"{number} of {len(rows)}: {model}"):
+            outcome = _measured(model, runtime, protocol, feeds, bounds, time_limit, with_energy=energy)
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            measured.append(outcome)
+        if json is not None:  # after each row, so that nothing finished is lost
+            save(json, measured, failures, bounds)
+    print_rows(console, measured)
+    print_verdicts(console, measured, bounds)
+    if operators:
+        print_operators(console, measured)
+    for failure in failures:
+        typer.echo(f"moo: {failure}", err=True)
+    if not failures:
+        return 0
+    return 2 if not measured and all(failure.is_input for failure in failures) else 1
+
+
+def _measured(
+    model: str,
+    runtime: Runtime,
+    protocol: Protocol,
+    feeds: Feeds,
+    bounds: Sequence[LatencyBound],
+    time_limit_s: float,
+    *,
+    with_energy: bool,
+) -> Measurement | Failure:
+    """Return a row, which ends as soon as all bounds are decided where there are any."""
+    from moo.cli._profilers import profiler_for
+    from profilers import ModelError, ProfilerError, bound_verdict, measure_energy
+
+    def is_decided(measurement: Measurement) -> bool:
+        return all(bound_verdict(measurement, bound).verdict != "UNDECIDED" for bound in bounds)
+
+    try:
+        profiler = profiler_for(runtime.provider, time_limit_s)
+        until = is_decided if bounds else None
+        measurement = profiler.measure(model, runtime, protocol=protocol, feeds=feeds, until=until)
+        if not with_energy:
+            return measurement
+        return replace(measurement, energy=measure_energy(profiler, model, runtime, feeds=feeds))
+    except (ProfilerError, ValueError, InputError) as error:
+        is_input = isinstance(error, ModelError | ValueError | InputError)
+        return Failure(model, runtime, " ".join(str(error).split()), is_input)
+
+
+def _runtimes(
+    provider: str, threads: str, batch: str, optimization: str, spinning: str, arena: str
+) -> list[Runtime]:
+    """Return every combination, the last option varying fastest.
+
+    Raises:
+        InputError: For a value that cannot be read.
+    """
+    from profilers import Runtime
+
+    try:
+        return [
+            Runtime(
+                provider=values[0],
+                batch=values[1],
+                intra_op_num_threads=values[2],
+                graph_optimization_level=values[3],
+                allow_spinning=values[4],
+                enable_arena=values[5],
+            )
+            for values in itertools.product(
+                _listed(provider),
+                _numbers("--batch", batch),
+                _numbers("--threads", threads),
+                _listed(optimization),
+                _switches("--spinning", spinning),
+                _switches("--arena", arena),
+            )
+        ]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _rows(models: Sequence[str], runtimes: Sequence[Runtime]) -> Iterator[tuple[str, Runtime]]:
+    return itertools.product(models, runtimes)
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(",")))
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    words = _listed(text)
+    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+        raise InputError(f"{option}: expected numbers above 0 such as 1,8, got {text!r}")
+    return [int(word) for word in words]
+
+
+def _switches(option: str, text: str) -> list[bool]:
+    words = _listed(text)
+    if not set(words) <= set(_ON):
+        raise InputError(f"{option}: expected on, off, or both as on,off, got {text!r}")
+    return [_ON[word] for word in words]
+
+
+def _protocol(mode: str, *, profiles: bool) -> Protocol:
+    """Return the protocol of a mode, with a run under the runtime's own profiling where that is asked for."""
+    from profilers import MODES, STANDARD
+
+    if mode not in MODES:
+        raise InputError(f"--mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    protocol = MODES[mode]
+    return replace(protocol, profile_s=protocol.profile_s or STANDARD.profile_s) if profiles else protocol
+
+
+def _bound(text: str) -> LatencyBound:
+    """Return the bound in `p95 <= 5 ms`, or `latency_p95 <= 5 ms`.
+
+    Raises:
+        InputError: If it is no upper bound on a latency.
+    """
+    from moo.problem import Constraint
+    from profilers import LatencyBound
+
+    name = text.strip()
+    constraint = Constraint.parse(name if name.startswith("latency_") else f"latency_{name}")
+    quantiles = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
+    if constraint.metric.name not in quantiles or constraint.sense != "<=" or constraint.is_relative:
+        raise InputError(f"--slo: expected a bound such as 'p95 <= 5 ms', for p50, p95 or p99, got {text!r}")
+    return LatencyBound(quantiles[constraint.metric.name], constraint.amount)
