@@ -21,8 +21,13 @@ NEVER = {
     "moo": ["torch", "onnxruntime"],
     "reports": ["torch", "onnxruntime", "optuna"],
 }
-IN_THE_CHILD = {"_torch.py": "torch", "_torch_models.py": "torch", "_onnxruntime.py": "onnxruntime"}
-"""What runs models is imported by the child process alone, in `profilers/_child/`."""
+IN_A_CHILD = {
+    "profilers/_child/_onnxruntime.py": "onnxruntime",
+    "profilers/_child/_torch.py": "torch",
+    "profilers/_child/_torch_models.py": "torch",
+    "profilers/_probe.py": "onnxruntime",
+}
+"""What runs models is imported in child processes alone, by these."""
 
 
 def sources(room: str) -> list[Path]:
@@ -53,7 +58,7 @@ def test_a_file_imports_only_the_rooms_it_may(path: Path) -> None:
         name for name in imported(path) if name.split(".")[0] in (*OURS, "tests", "examples", "benchmarks")
     ]
     assert [n for n in ours if not any(is_within(n, allowed) for allowed in MAY_IMPORT[room])] == []
-    own = IN_THE_CHILD.get(path.name) if path.parent.name == "_child" else None
+    own = IN_A_CHILD.get(path.relative_to(ROOT).as_posix())
     never = [banned for banned in NEVER.get(room, []) if banned != own]
     assert [n for n in imported(path) if any(is_within(n, banned) for banned in never)] == []
 
