@@ -84,17 +84,20 @@ def _modes(found: Mapping[str, Any]) -> str:
 def _memory(found: Mapping[str, Any]) -> str:
     rows = []
     for small, large in zip(found["rows"][::2], found["rows"][1::2], strict=True):
-        growth = large["truth_bytes"] - small["truth_bytes"]
         rows += [_against_truth(small), _against_truth(large)]
+        growth = large["truth_bytes"] - small["truth_bytes"]
         for how in ("without", "with"):
             name = f"process_peak_{how}_arena"
-            rows[-1][f"growth of the process {how} arena"] = f"{(large[name] - small[name]) / growth:.3f} x"
+            if name in large:
+                rows[-1][f"growth of the process {how} arena"] = (
+                    f"{(large[name] - small[name]) / growth:.3f} x"
+                )
     return markdown(pd.DataFrame(rows).fillna(""))
 
 
 def _against_truth(row: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "alive at once, by construction": f"{row['truth_bytes'] / 1e6:.0f} MB",
-        "live peak": f"{row['live_peak'] / row['truth_bytes']:.3f} x",
-        "arena's peak": f"{row['arena_peak'] / row['truth_bytes']:.2f} x",
-    }
+    cells = {"model": row["what"], "known": f"{row['truth_bytes'] / 1e6:.0f} MB"}
+    for name, title in (("live_peak", "live peak"), ("arena_peak", "arena's peak")):
+        if name in row:
+            cells[title] = f"{row[name] / row['truth_bytes']:.3f} x"
+    return cells

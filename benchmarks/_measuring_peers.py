@@ -33,7 +33,7 @@ def _opened(model: str) -> tuple[Any, dict[str, Any]]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     (item,) = session.get_inputs()
-    row = np.random.default_rng(0).standard_normal((1, item.shape[1])).astype(np.float32)
+    row = np.random.default_rng(0).standard_normal((1, *item.shape[1:])).astype(np.float32)
     return session, {item.name: row}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._measured_models import chain, wide_middle
+from benchmarks._measured_models import chain, convolutions, table, wide_middle
 from profilers import (
     MODES,
     QUICK,
@@ -33,15 +33,14 @@ from profilers import (
 
 RESULTS = Path(__file__).with_name("results")
 PEERS = {"torch": "torch.utils.benchmark, 1 s", "plain": "a loop of 100 calls"}
-WIDTH = 512  # of the model timed: 1 MiB a matrix
-DEPTH = 20
+DEPTH = 60  # of the model timed
 RUNTIME = Runtime()
 MEMORY = replace(QUICK, max_calls=72, min_calls=10, time_budget_s=0.5, profile_s=0.2)
 
 
 def coverage(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """How many 95% intervals for the median hold the median of all runs: ours and two peers', in turns."""
-    model = chain(folder / "m.onnx", width=WIDTH, depth=DEPTH)
+    model = convolutions(folder / "m.onnx", depth=DEPTH)
     found: dict[str, list[dict[str, Any]]] = {"ours": [], **{kind: [] for kind in PEERS}}
     for number in range(arguments.runs):
         found["ours"].append(_ours(model))
@@ -82,14 +81,14 @@ def _held(intervals: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def same(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """How often a model is found FASTER or SLOWER than itself."""
-    model = chain(folder / "m.onnx", width=WIDTH, depth=DEPTH)
+    model = convolutions(folder / "m.onnx", depth=DEPTH)
     return _compared(model, model, arguments.runs)
 
 
 def slower(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """How often a model with 5% more work is found SLOWER, alone and beside a busy process."""
-    model = chain(folder / "m.onnx", width=WIDTH, depth=DEPTH)
-    other = chain(folder / "n.onnx", width=WIDTH, depth=DEPTH + DEPTH // 20)
+    model = convolutions(folder / "m.onnx", depth=DEPTH)
+    other = convolutions(folder / "n.onnx", depth=DEPTH + DEPTH // 20)
     quiet = _compared(model, other, arguments.runs)
     with _busy_process():
         return {"quiet": quiet, "beside a busy process": _compared(model, other, arguments.runs)}
@@ -100,7 +99,7 @@ def _compared(reference: Path, candidate: Path, n_runs: int) -> dict[str, Any]:
     for number in range(n_runs):
         started = time.monotonic()
         candidates = [
-            Candidate(name, OnnxRuntimeProfiler(), path, RUNTIME)
+            Candidate(label=name, profiler=OnnxRuntimeProfiler(), model_path=path, runtime=RUNTIME)
             for path, name in ((reference, "reference"), (candidate, "candidate"))
         ]
         (comparison,) = compare_interleaved(candidates, protocol=STANDARD, seed=number).comparisons
@@ -132,7 +131,8 @@ def modes(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:  # noq
     """What each mode costs, all included, for models of several speeds."""
     models = {
         "fast": chain(folder / "f.onnx", width=64, depth=4),
-        "1 ms": chain(folder / "m.onnx", width=WIDTH, depth=DEPTH),
+        "medium": convolutions(folder / "m.onnx", depth=DEPTH),
+        "20 MB of weights": chain(folder / "w.onnx", width=512, depth=20),
         "slow": chain(folder / "s.onnx", width=2048, depth=10),
     }
     rows = []
@@ -160,13 +160,23 @@ def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:  # no
     """The memory of models whose need is known by construction.
 
     The live peak is compared with the tensors alive at once; the process's peak, which also holds libraries,
-    by how much it grows from one model to the next, twice as large, with and without the arena.
+    by how much it grows from one model to the next, twice as large, with and without the arena. ONNX Runtime
+    may take more than what lives at once, for it packs tensors into one block by their lifetimes; a table of
+    constants leaves nothing to pack.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    for n_values in (16_000_000, 32_000_000):
+        measurement = OnnxRuntimeProfiler().measure(
+            table(folder / "m.onnx", n_values=n_values), RUNTIME, protocol=MEMORY
+        )
+        peak = measurement.peak_memory().value
+        rows.append({"what": "constants", "truth_bytes": 4 * n_values, "process_peak_with_arena": peak})
+        print(rows[-1], flush=True)
     for n_functions in (3, 6):
         for n_values in (4_000_000, 8_000_000):
             model = wide_middle(folder / "m.onnx", n_values=n_values, n_functions=n_functions)
-            row: dict[str, Any] = {"functions": n_functions, "truth_bytes": 8 * n_values * n_functions}
+            truth = 8 * n_values * n_functions
+            row: dict[str, Any] = {"what": f"{2 * n_functions} tensors", "truth_bytes": truth}
             for enable_arena in (True, False):
                 runtime = Runtime(enable_arena=enable_arena)
                 measurement = OnnxRuntimeProfiler().measure(model, runtime, protocol=MEMORY)

@@ -26,6 +26,7 @@ from profilers._statistics import (
     weighted_mean,
     weighted_quantile,
 )
+from profilers._student import look_confidence
 from profilers._tags import find_tags
 
 SCHEMA = "moo.profile/1"
@@ -103,7 +104,8 @@ class Measurement:
 
     With one launch, intervals come from within it and do not see the spread between launches (tag
     `single_launch`); with several they come from a hierarchical bootstrap over the launches, each weighing
-    the same.
+    the same. Where the protocol stops as soon as an interval looks narrow, intervals are wider, so that those
+    of all looks together hold the truth (`look_confidence`).
 
     Attributes:
         model: What was measured.
@@ -287,7 +289,11 @@ class Measurement:
         return Statistic(float(np.median(known)), None, None, n, needed, reason)
 
     def _bootstrap(self, samples: list[Array], statistic: Callable[[Array, Array], float]) -> Statistic:
-        found = bootstrap_interval(samples, statistic, np.random.default_rng(BOOTSTRAP_SEED))
+        generator, protocol = np.random.default_rng(BOOTSTRAP_SEED), self.protocol
+        confidence = 0.95
+        if len(samples) > 1 and protocol.max_launches is not None:  # stopped where it looked narrow
+            confidence = look_confidence(max(2, protocol.launches), max(2, protocol.max_launches))
+        found = bootstrap_interval(samples, statistic, generator, confidence=confidence)
         assert found.low is not None
         return replace(found, low=max(found.low, 0.0))  # nothing takes less than no time
 

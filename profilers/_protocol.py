@@ -117,9 +117,9 @@ def _target(n: int, q: float, half_width: float) -> dict[str, Any]:
 QUICK = Protocol(mode="quick")  # all included 0.4 s for a call of 0.4 ms, 2.4 s for 21 ms, 12 s for 115 ms
 STANDARD = Protocol(
     mode="standard",
-    launches=5,
-    max_launches=15,
-    total_budget_s=12.0,
+    launches=10,
+    max_launches=20,
+    total_budget_s=14.0,
     profile_s=0.5,
     min_calls=40,
     min_time_s=0.3,
@@ -129,7 +129,7 @@ STANDARD = Protocol(
 )
 RIGOROUS = Protocol(
     mode="rigorous",
-    launches=10,
+    launches=15,
     max_launches=60,
     total_budget_s=120.0,
     profile_s=1.0,

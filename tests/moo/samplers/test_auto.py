@@ -27,7 +27,7 @@ def test_few_trials_are_proposed_by_ehvi_and_it_says_so_once(caplog) -> None:
     assert runs[0] == runs[1]
     (told,) = choices(caplog)
     assert told == (
-        "sampler auto: ehvi, which makes the most of few trials; nsga2 goes on after 100"
+        "sampler auto: ehvi, which makes the most of few trials; nsga2 goes on after 200"
         " (2 objectives, 0 constraints, 3 parameters)"
     )
 
@@ -37,7 +37,7 @@ def test_after_many_trials_another_sampler_takes_over(caplog) -> None:
     study = optuna.create_study(directions=["minimize"] * 2, sampler=AutoSampler(seed=0))
     dist = {f"x{i}": optuna.distributions.FloatDistribution(0, 1) for i in range(3)}
     rng = np.random.default_rng(0)
-    for _ in range(98):
+    for _ in range(198):
         x = rng.random(3)
         study.add_trial(
             optuna.create_trial(
@@ -48,7 +48,7 @@ def test_after_many_trials_another_sampler_takes_over(caplog) -> None:
     first, second = choices(caplog)
     assert first.startswith("sampler auto: ehvi")
     assert second.startswith(
-        "sampler auto: nsga2, which costs little and does well once 100 trials are known"
+        "sampler auto: nsga2, which costs little and does well once 200 trials are known"
     )
     continued = optuna.create_study(directions=["minimize"] * 2, sampler=NSGA2Sampler(seed=0))
     continued.add_trials(study.trials[:-1])
