@@ -7,6 +7,7 @@ from typing import Literal
 from profilers._measurement import Measurement
 
 Verdict = Literal["PASS", "FAIL", "UNDECIDED"]
+ONLY_BLOCKS = "a call is too short to time alone, and blocks of calls can only show that a tail is short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,19 @@ class BoundVerdict:
 
     Attributes:
         verdict: PASS or FAIL where the test decides, else UNDECIDED.
-        confidence: Of the verdict, or of the likelier one while undecided, from 0 to 1.
+        confidence: Of the verdict, from 0 to 1; None while undecided.
         n: Samples: calls, or blocks of calls.
         n_over: How many took longer than the limit.
         reason: Why it is undecided; None otherwise.
+        is_final: Whether more launches cannot change it.
     """
 
     verdict: Verdict
-    confidence: float
+    confidence: float | None
     n: int
     n_over: int
     reason: str | None = None
+    is_final: bool = False
 
 
 def bound_verdict(measurement: Measurement, bound: LatencyBound, *, confidence: float = 0.95) -> BoundVerdict:
@@ -77,23 +80,19 @@ def bound_verdict(measurement: Measurement, bound: LatencyBound, *, confidence: 
     n_looks = protocol.max_launches or protocol.launches
     level = (1 - confidence) / 2 / n_looks
     p_pass, p_fail = _p_values(n, n_over, bound.q)
-    likelier = max(0.0, 1 - min(p_pass, p_fail) * n_looks)
+    p_value = min(p_pass, p_fail)
     leaning: Verdict = "PASS" if p_pass <= p_fail else "FAIL"
-    reason = _why_undecided(leaning, min(p_pass, p_fail), level, counts, bound.q, is_bound=is_tail_of_blocks)
-    return BoundVerdict(leaning if reason is None else "UNDECIDED", likelier, n, n_over, reason)
+    if is_tail_of_blocks and leaning == "FAIL":
+        return BoundVerdict("UNDECIDED", None, n, n_over, ONLY_BLOCKS, is_final=p_value <= level)
+    reason = _why_undecided(leaning, p_value, level, counts, bound.q)
+    if reason is not None:
+        return BoundVerdict("UNDECIDED", None, n, n_over, reason)
+    return BoundVerdict(leaning, max(0.0, 1 - p_value * n_looks), n, n_over, is_final=True)
 
 
 def _why_undecided(
-    leaning: Verdict,
-    p_value: float,
-    level: float,
-    counts: list[tuple[int, int]],
-    q: float,
-    *,
-    is_bound: bool,
+    leaning: Verdict, p_value: float, level: float, counts: list[tuple[int, int]], q: float
 ) -> str | None:
-    if is_bound and leaning == "FAIL":
-        return "a call is too short to time alone, and blocks of calls can only show that a tail is short"
     if p_value > level:
         n = sum(part[0] for part in counts)
         needed = math.ceil(math.log(level) / math.log(q))

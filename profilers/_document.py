@@ -1,16 +1,21 @@
 """Measurements in a file: one JSON document of the schema moo.profile/1, with the raw samples beside it."""
 
+import hashlib
+import io
 import json
-import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
 from profilers._bound import LatencyBound, bound_verdict
 from profilers._energy import EnergyPerCall
+from profilers._environment import fingerprint
 from profilers._errors import DocumentError
 from profilers._measurement import SCHEMA, Launch, Measurement, write_samples, write_whole
 from profilers._model import ModelFile
@@ -19,6 +24,8 @@ from profilers._protocol import Protocol
 from profilers._runtime import Runtime
 
 ARRAYS = ("latency_ns", "thread_cpu_ns")
+BROKEN_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # from np.load
+T = TypeVar("T")
 
 
 def save_measurements(
@@ -30,35 +37,107 @@ def save_measurements(
 ) -> None:
     """Write measurements of one machine and protocol to `path`, and their samples to ``<stem>.samples/``.
 
-    Each file appears whole or not at all, the document last.
+    A process that is killed leaves the old document or the new one, with all its samples: samples of the new
+    one get names of their own, the document replaces the old one as a whole, and only then the files that
+    the old one named are removed. Nothing else in the folder is touched.
 
     Args:
         path: The JSON file; its folder must exist.
         measurements: What was measured.
         failed: What was asked for and could not be: `model`, `runtime` and `reason` of each.
         bounds: Latency bounds whose verdicts are written with each measurement.
+
+    Raises:
+        ValueError: If the measurements are not of one machine and one protocol.
+        DocumentError: If it cannot be written; the old document is still there.
     """
     path = Path(path)
     folder = path.with_name(f"{path.stem}.samples")
-    if folder.is_dir():  # of an earlier run, whose document is about to be replaced
-        shutil.rmtree(folder)
-    if measurements:
-        folder.mkdir()
-    entries = []
-    for index, measurement in enumerate(measurements):
-        file = folder / f"{index}.npz"
-        write_samples(file, measurement.launches)
-        verdicts = [asdict(bound) | asdict(bound_verdict(measurement, bound)) for bound in bounds]
-        entries.append(measurement.to_json(samples=f"{folder.name}/{file.name}") | {"bounds": verdicts})
+    names = [f"{index}-{_digest(found.launches)}.npz" for index, found in enumerate(measurements)]
+    entries = [
+        _entry(found, f"{folder.name}/{name}", bounds)
+        for found, name in zip(measurements, names, strict=True)
+    ]
     document = {
         "schema": SCHEMA,
-        "environment": dict(measurements[0].environment) if measurements else {},
-        "protocol": measurements[0].protocol.to_json() if measurements else {},
+        **_common(measurements),
         "measurements": entries,
         "failed": [dict(entry) for entry in failed],
     }
     text = json.dumps(document, indent=1, allow_nan=False)
-    write_whole(path, lambda file: file.write(text.encode()))
+    try:
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise DocumentError(
+                f"{path}: expected a folder for the samples or nothing at {folder}, got a file or a symbolic "
+                "link: move it away, or write elsewhere"
+            )
+        old_names = _sample_names(path, folder)
+        if measurements:
+            folder.mkdir(exist_ok=True)
+        for found, name in zip(measurements, names, strict=True):
+            if not _holds(folder / name, found.launches):
+                write_samples(folder / name, found.launches)
+        write_whole(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise DocumentError(
+            f"{path}: cannot be written ({error.strerror or error}): make room, or write elsewhere"
+        ) from error
+    for name in old_names.difference(names):
+        with suppress(OSError, ValueError):  # the document is there, and one file too many does no harm
+            (folder / name).unlink()
+
+
+def _common(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """The machine and the protocol, which must be the same for all."""
+    if not measurements:
+        return {"environment": {}, "protocol": {}}
+    first = measurements[0]
+    if not all(isinstance(found.environment.get("identity"), Mapping) for found in measurements):
+        raise ValueError("measurements: expected environments with an identity, as of environment()")
+    for found in measurements:
+        if fingerprint(found.environment) != fingerprint(first.environment):
+            raise ValueError("measurements: expected all of one machine, got several: save each on its own")
+        if found.protocol != first.protocol:
+            raise ValueError("measurements: expected all of one protocol, got several: save each on its own")
+    return {"environment": dict(first.environment), "protocol": first.protocol.to_json()}
+
+
+def _entry(measurement: Measurement, samples: str, bounds: Sequence[LatencyBound]) -> dict[str, Any]:
+    return measurement.to_json(samples=samples) | {
+        "profile_reason": measurement.profile_reason,
+        "state": measurement.environment.get("state", {}),
+        "bounds": [asdict(bound) | asdict(bound_verdict(measurement, bound)) for bound in bounds],
+    }
+
+
+def _digest(launches: Sequence[Launch]) -> str:
+    """Sixteen hexadecimal digits of the samples' content."""
+    arrays = [getattr(launch, name).tobytes() for launch in launches for name in ARRAYS]
+    parts = [hashlib.sha256(array).digest() for array in arrays]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _sample_names(path: Path, folder: Path) -> set[str]:
+    """The files in that folder that the document at `path` names; none where it is no such document."""
+    try:
+        entries = _read(path)["measurements"]
+        files = [Path(entry["samples"]) for entry in entries]
+    except (DocumentError, KeyError, TypeError):
+        return set()
+    return {file.name for file in files if file.parent == Path(folder.name) and file.suffix == ".npz"}
+
+
+def _holds(file: Path, launches: Sequence[Launch]) -> bool:
+    """Whether the samples of these launches are already there, whole."""
+    try:
+        arrays = _arrays(file)
+        return all(
+            np.array_equal(arrays[f"{name}_{index}"], getattr(launch, name))
+            for index, launch in enumerate(launches)
+            for name in ARRAYS
+        )
+    except (*BROKEN_ARCHIVE, KeyError, TypeError):
+        return False
 
 
 def load_measurements(path: str | Path) -> list[Measurement]:
@@ -70,14 +149,17 @@ def load_measurements(path: str | Path) -> list[Measurement]:
     path = Path(path)
     document = _read(path)
     try:
-        protocol = Protocol(**document["protocol"]) if document["measurements"] else Protocol()
-        return [
-            _measurement(path, entry, protocol, document["environment"]) for entry in document["measurements"]
-        ]
+        entries = document["measurements"]
+        if not isinstance(entries, list):
+            raise TypeError(f"measurements: expected a list, got {type(entries).__name__}")
+        if not entries:
+            return []
+        protocol, environment = Protocol(**document["protocol"]), _environment(document["environment"])
+        return [_measurement(path, entry, protocol, environment) for entry in entries]
     except DocumentError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
         raise DocumentError(f"{path}: expected a document of schema {SCHEMA}, got one with {what}") from error
 
 
@@ -88,7 +170,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise DocumentError(
             f"{path}: cannot be read ({error.strerror}): give a file of moo profile"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DocumentError(
             f"{path}: expected JSON, got something else: give a file of moo profile"
         ) from error
@@ -98,29 +180,37 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def _environment(environment: object) -> dict[str, Any]:
+    """The machine, which must be told by its identity."""
+    if not isinstance(environment, dict) or not isinstance(environment.get("identity"), dict):
+        raise ValueError("environment: expected one with an identity")
+    return environment
+
+
 def _measurement(
-    path: Path, entry: Mapping[str, Any], protocol: Protocol, environment: Mapping[str, Any]
+    path: Path, entry: Mapping[str, Any], protocol: Protocol, environment: dict[str, Any]
 ) -> Measurement:
     samples = _samples(path, entry["samples"])
     names = {field.name for field in fields(Launch)} - set(ARRAYS)
     launches = tuple(
-        Launch(
+        _record(
+            Launch,
             **{name: samples[f"{name}_{index}"] for name in ARRAYS},
-            **{name: launch[name] for name in names},
+            **{name: launch[name] for name in names.intersection(launch)},  # those with defaults came later
         )
         for index, launch in enumerate(entry["launches"])
     )
     return Measurement(
-        model=ModelFile(**entry["model"], parameters=entry["parameters"]),
+        model=_record(ModelFile, **entry["model"], parameters=entry["parameters"]),
         runtime=Runtime(**entry["runtime"]),
         protocol=protocol,
         launches=launches,
-        environment=environment,
+        environment=environment | ({"state": entry["state"]} if "state" in entry else {}),
         inputs=tuple(entry["inputs"]),
         assumed_dimensions=tuple(entry["assumed_dimensions"]),
         profile=_profile(entry),
-        profile_reason=entry["memory_bytes"]["reasons"].get("arena"),
-        energy=EnergyPerCall(**entry["energy_j"]) if entry["energy_j"] else None,
+        profile_reason=entry.get("profile_reason"),
+        energy=_record(EnergyPerCall, **entry["energy_j"]) if entry["energy_j"] else None,
     )
 
 
@@ -132,12 +222,30 @@ def _samples(path: Path, name: object) -> Mapping[str, Any]:
     if not file.resolve().is_relative_to(path.parent.resolve()):
         raise DocumentError(f"{path}: samples {name!r} lie outside its folder: keep them beside the document")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError) as error:
+        return _arrays(file)
+    except BROKEN_ARCHIVE as error:
         raise DocumentError(
             f"{path}: samples {name!r} cannot be read: copy them beside the document"
         ) from error
+
+
+def _arrays(file: Path) -> dict[str, Any]:
+    content = io.BytesIO(file.read_bytes())  # np.load leaves a file open that it finds broken
+    with np.load(content, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _record(kind: type[T], **values: Any) -> T:
+    """The record of these fields; its numbers and text must be of the declared types, arrays aside."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        hint = hints.get(name)
+        if name in ARRAYS or hint is None:
+            continue
+        allowed = hint | int if float in (hint, *get_args(hint)) else hint
+        if not isinstance(value, allowed):
+            raise TypeError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+    return kind(**values)
 
 
 def _profile(entry: Mapping[str, Any]) -> RuntimeProfile | None:

@@ -51,7 +51,8 @@ class Profiler(Protocol):
             runtime: How to run it.
             protocol: How long and how often to time it; each launch is a process of its own.
             feeds: What to feed it; None to have all made from the model's signature.
-            until: Asked after each launch whether what is there is enough already.
+            until: Asked after each launch whether what is there is enough, in place of the precision that
+                the protocol seeks; the protocol's most launches and budget hold all the same.
 
         Raises:
             ValueError: If the provider is not there.

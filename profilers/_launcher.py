@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from profilers._errors import LaunchError, ModelError, TimeLimitError
 
 WORKER = Path(__file__).parent / "_child" / "__main__.py"
+LONGEST_WAIT_S = 1e6  # the system's calls cannot wait for much longer; a limit above is none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +42,15 @@ def run_child(
 
     Raises:
         ModelError: If the child says that the model or its inputs cannot be used.
-        LaunchError: If the child died or failed otherwise.
-        TimeLimitError: If it was still at work after `time_limit_s`.
+        LaunchError: If the child died or failed otherwise, or could not be started.
+        TimeLimitError: If it was still at work after `time_limit_s`; 1e6 s or more are no limit.
     """
-    with tempfile.TemporaryDirectory(prefix="moo-profile-") as name:
+    model = str(request["model"])
+    with _system_errors_told(model), tempfile.TemporaryDirectory(prefix="moo-profile-") as name:
         folder = Path(name)
         _write_request(folder, request, inputs)
         status = _run(folder, time_limit_s)
-        return _read(folder, status, str(request["model"]), time_limit_s)
+        return _read(folder, status, model, time_limit_s)
 
 
 class OpenChild:
@@ -59,24 +61,32 @@ class OpenChild:
     ) -> None:
         """Start the child and wait until it is warm. Raises the same errors as `run_child`."""
         self._model, self._time_limit_s = str(request["model"]), time_limit_s
-        self._home = tempfile.TemporaryDirectory(prefix="moo-profile-")
-        self._folder = Path(self._home.name)
         self._process: subprocess.Popen[bytes] | None = None
-        commands, self._commands = os.pipe()
-        self._answers, answers = os.pipe()
-        try:
-            ends = {"commands_fd": commands, "answers_fd": answers}
-            _write_request(self._folder, dict(request) | ends, inputs)
+        self._commands = self._answers = -1
+        with _system_errors_told(self._model):
+            self._home = tempfile.TemporaryDirectory(prefix="moo-profile-")
+            self._folder = Path(self._home.name)
             try:
+                self._begin(request, inputs)
+                self._await_answer()
+            except BaseException:
+                self.close()
+                raise
+
+    def _begin(self, request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]] | None) -> None:
+        """Start the child, which holds the other ends of two pipes."""
+        commands, self._commands = os.pipe()
+        try:
+            self._answers, answers = os.pipe()
+            try:
+                ends = {"commands_fd": commands, "answers_fd": answers}
+                _write_request(self._folder, dict(request) | ends, inputs)
                 with _interrupts_deferred():
                     self._process = _start(self._folder, (commands, answers))
             finally:
-                os.close(commands)
                 os.close(answers)
-            self._await_answer()
-        except BaseException:
-            self.close()
-            raise
+        finally:
+            os.close(commands)
 
     def visit(self) -> None:
         """Have the child do one piece of work, and wait for it."""
@@ -90,7 +100,7 @@ class OpenChild:
         os.close(self._commands)
         self._commands = -1
         try:
-            status = None if self._answer() is None else self._process.wait()
+            status = None if self._answer() is None else _kill_group(self._process)
             return _read(self._folder, status, self._model, self._time_limit_s)
         finally:
             self.close()
@@ -111,7 +121,7 @@ class OpenChild:
             return
         try:
             assert self._process is not None
-            status = None if answer is None else self._process.wait()
+            status = None if answer is None else _kill_group(self._process)
             _read(self._folder, status, self._model, self._time_limit_s)
             raise LaunchError(f"model {self._model}: the process ended before it was told to")
         finally:
@@ -119,9 +129,19 @@ class OpenChild:
 
     def _answer(self) -> bytes | None:
         """A byte; none at the child's end; None where its time is over."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._answers, selectors.EVENT_READ)
-            return os.read(self._answers, 1) if selector.select(self._time_limit_s) else None
+        return os.read(self._answers, 1) if _is_readable(self._answers, self._time_limit_s) else None
+
+
+@contextmanager
+def _system_errors_told(model: str) -> Iterator[None]:
+    """Say in one line what the system refused: a file, a process, a pipe."""
+    try:
+        yield
+    except OSError as error:
+        raise LaunchError(
+            f"model {model}: the system refused a process or its files in {tempfile.gettempdir()}: "
+            f"{' '.join(str(error).split())}: make room, or set TMPDIR to a folder that has it"
+        ) from error
 
 
 def _write_request(
@@ -146,14 +166,18 @@ def _run(folder: Path, time_limit_s: float) -> int | None:
                 process = _start(folder, (child_end,))
         finally:
             os.close(child_end)
-        with selectors.DefaultSelector() as selector:
-            selector.register(end, selectors.EVENT_READ)
-            is_done = bool(selector.select(time_limit_s))
-        return process.wait() if is_done else None
+        return _kill_group(process) if _is_readable(end, time_limit_s) else None
     finally:
         os.close(end)
         if process is not None:
             _kill_group(process)
+
+
+def _is_readable(end: int, time_limit_s: float) -> bool:
+    """Whether there is a byte, or the end of file, within the time."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(end, selectors.EVENT_READ)
+        return bool(selector.select(time_limit_s if time_limit_s < LONGEST_WAIT_S else None))
 
 
 def _start(folder: Path, ends: tuple[int, ...]) -> subprocess.Popen[bytes]:
@@ -189,10 +213,16 @@ def _interrupts_deferred() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
-        process.wait()
+def _kill_group(process: subprocess.Popen[bytes]) -> int:
+    """End the process and all it started, unless that was done before; returns its exit status.
+
+    A process that has ended by itself keeps its status. Until it is reaped the group's number is its own, so
+    the group is killed first, for the sake of what the process may have left running.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left but the leader
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
 
 
 def _read(folder: Path, status: int | None, model: str, time_limit_s: float) -> ChildResult:

@@ -58,6 +58,10 @@ class Launch:
             peak.
         involuntary_switches: Involuntary context switches of the process while it was timed.
         provider: Short name of the provider that had the first call on the model, such as "cpu".
+        steal_share: Share of the processors' time that the hypervisor gave to others while it was timed; None
+            where it could not be read, as the next two, or that was too short to tell.
+        pressure_share: Share of that time in which some process of the machine waited for a processor.
+        throttled_s: Seconds of processor time that a control group withheld meanwhile, its quota used up.
     """
 
     latency_ns: NDArray[np.int64]
@@ -73,6 +77,9 @@ class Launch:
     memory_tag: str | None
     involuntary_switches: int
     provider: str
+    steal_share: float | None = None
+    pressure_share: float | None = None
+    throttled_s: float | None = None
 
     def __post_init__(self) -> None:
         """Take copies of the arrays that nobody can change."""
@@ -152,6 +159,11 @@ class Measurement:
         Raises:
             ValueError: If `q` is not strictly between 0 and 1.
         """
+        if q not in self._latencies:
+            self._latencies[q] = self._latency(q)
+        return self._latencies[q]
+
+    def _latency(self, q: float) -> Statistic:
         k = max(launch.calls_per_block for launch in self.launches)
         if k == 1 or q == 0.5:
             return self._quantile([launch.call_s() for launch in self.launches], q)
@@ -165,11 +177,20 @@ class Measurement:
         )
         return Statistic(None, None, bound.high, bound.n, None, reason)
 
+    @cached_property
+    def _latencies(self) -> dict[float, Statistic]:
+        """Those asked for so far: with several launches each takes a bootstrap."""
+        return {}
+
     def throughput(self) -> Statistic:
         """Rows per second over the whole timed phase: rows done, divided by the time in calls.
 
         The interval is a bootstrap; it is missing below 6 blocks.
         """
+        return self._throughput
+
+    @cached_property
+    def _throughput(self) -> Statistic:
         batch = self.runtime.batch
         samples = [launch.call_s() for launch in self.launches]
 

@@ -19,7 +19,7 @@ from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
 from profilers._protocol import Protocol
 from profilers._runtime import Runtime
 from profilers._statistics import interval_ranks, smallest_n
-from profilers._tags import is_precise
+from profilers._tags import FEWEST_LAUNCHES, is_precise
 
 NANOSECONDS = 1_000_000_000
 Arrays = Mapping[str, NDArray[Any]]
@@ -108,19 +108,21 @@ def measure_in_children(
             inputs=tuple(result.facts["inputs"]),
             assumed_dimensions=tuple(result.facts["assumed_dimensions"]),
         )
-        if until is not None and until(measurement):
-            return measurement
-        if _is_enough(measurement, time.monotonic() - started):
+        elapsed_s = time.monotonic() - started
+        if _is_spent(measurement, elapsed_s) or (until or _is_settled)(measurement):
             return measurement
 
 
-def _is_enough(measurement: Measurement, elapsed_s: float) -> bool:
+def _is_spent(measurement: Measurement, elapsed_s: float) -> bool:
+    """Whether the protocol allows no further launch."""
     protocol, n = measurement.protocol, len(measurement.launches)
-    if n < protocol.launches:
-        return False
-    if n >= (protocol.max_launches or protocol.launches) or elapsed_s > protocol.total_budget_s:
-        return True
-    return is_precise(measurement)
+    is_late = n >= min(protocol.launches, FEWEST_LAUNCHES) and elapsed_s > protocol.total_budget_s
+    return is_late or n >= (protocol.max_launches or protocol.launches)
+
+
+def _is_settled(measurement: Measurement) -> bool:
+    """Whether there are as many launches as asked for, and intervals as narrow as sought."""
+    return len(measurement.launches) >= measurement.protocol.launches and is_precise(measurement)
 
 
 def profile_in_child(

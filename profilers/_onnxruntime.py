@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from profilers._child._onnxruntime import PROVIDERS
+from profilers._errors import ModelError
 from profilers._measurement import Measurement
 from profilers._measuring import (
     ChildLaunch,
@@ -56,6 +57,8 @@ class OnnxRuntimeProfiler:
         measurement = measure_in_children(
             request, model, runtime, feeds, protocol, time_limit_s=limit, until=until
         )
+        if len(measurement.launches) > 1 and ModelFile.read(model_path).sha256 != model.sha256:
+            raise ModelError(f"model {model_path}: was changed while it was measured: measure again")
         if protocol.profile_s == 0:
             return measurement
         profile, reason = profile_in_child(request, feeds, protocol.profile_s, time_limit_s=limit)

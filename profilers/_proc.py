@@ -112,7 +112,7 @@ def n_throttled() -> int | None:
 
     The largest count on the way up to the root: groups above stop those below, and count for themselves.
     """
-    texts = [read_text(folder / "cpu.stat") or "" for _, folder in _cgroup_folders()]
+    texts = [read_text(folder / "cpu.stat") or "" for _, folder in cgroup_folders()]
     return max((n for text in texts if (n := parse_n_throttled(text)) is not None), default=None)
 
 
@@ -193,7 +193,7 @@ def _cpuinfo(field: str) -> str | None:
     return None
 
 
-def _cgroup_folders() -> list[tuple[int, Path]]:
+def cgroup_folders() -> list[tuple[int, Path]]:
     """Version and folder of every group that may limit processor time, from our own up to the root."""
     folders: list[tuple[int, Path]] = []
     for line in (read_text("/proc/self/cgroup") or "").splitlines():
@@ -208,7 +208,7 @@ def _cgroup_folders() -> list[tuple[int, Path]]:
 def _cgroup_quotas() -> list[str]:
     """Quota and period of every group, as "quota period"."""
     texts = []
-    for version, folder in _cgroup_folders():
+    for version, folder in cgroup_folders():
         if version == 2:
             texts.append(read_text(folder / "cpu.max"))
         else:

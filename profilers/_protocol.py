@@ -20,7 +20,8 @@ class Protocol:
             `single_launch`).
         max_launches: Most fresh processes; None for just `launches`. Launches are added while an interval is
             wider than sought.
-        total_budget_s: No launch is added later than this after the first began.
+        total_budget_s: No launch is added later than this after the first began, once there are 5 or all that
+            are asked for.
         profile_s: How long to call the model, in a further process, under the runtime's own profiling, which
             tells of memory and operators; 0 for not at all.
         min_calls: Calls timed before the interval is looked at; only `time_budget_s` ends the timing earlier,

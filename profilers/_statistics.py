@@ -145,13 +145,16 @@ def weighted_mean(ordered: Array, weights: Array) -> float:
     return float(ordered @ weights / weights.sum())
 
 
+MOST_DRAWN = 20_000_000  # samples in all resamples together; a second or so
+
+
 def bootstrap_interval(
     launches: Sequence[Array],
     statistic: Callable[[Array, Array], float],
     generator: np.random.Generator,
     *,
     confidence: float = 0.95,
-    n_resamples: int = 1000,
+    n_resamples: int | None = None,
 ) -> Statistic:
     """`statistic` over all launches, each weighing the same, with its hierarchical bootstrap interval.
 
@@ -176,7 +179,8 @@ def bootstrap_interval(
         statistic: Maps the pooled samples in ascending order, shape (n,), and a weight for each to a number.
         generator: Where the resamples come from; the same generator gives the same interval.
         confidence: Share of resamples inside the interval.
-        n_resamples: How many resamples.
+        n_resamples: How many resamples; None for 1000, or fewer, down to 200, of more than 20,000 samples:
+            with so many, what is drawn within a launch hardly matters.
 
     Raises:
         ValueError: If there is no launch, or one has no samples.
@@ -191,6 +195,7 @@ def bootstrap_interval(
         raise ValueError(f"each launch must have samples, got {sizes.tolist()} of them")
     _check_fraction("confidence", confidence)
     pooled = np.concatenate(launches)
+    n_resamples = n_resamples or max(200, min(1000, MOST_DRAWN // len(pooled)))
     order = np.argsort(pooled, kind="stable")
     ordered = pooled[order]
     resampled = [statistic(ordered, _resampled_weights(sizes, generator)[order]) for _ in range(n_resamples)]

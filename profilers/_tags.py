@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SWITCHES_PER_S = 100.0  # involuntary context switches of a thread in a second of timed calls
 WALL_PER_CPU = 1.02  # wall time of the calls over CPU time of the calling thread, which does all the work
 FEWEST_LAUNCHES = 5  # below, nothing is known of how launches spread but by extrapolation
+STEAL_SHARE = 0.02  # of the processors' time that the hypervisor gave to others
 TREND = 0.05  # change of the median from the first to the last third of the timed phase
 
 
@@ -23,13 +24,14 @@ def find_tags(measurement: "Measurement") -> tuple[str, ...]:
     """All tags that apply, sorted; ("ok",) when none does.
 
     - assumed_dimensions: a symbolic dimension that nobody gave a size was taken as 1
-    - contended: other work took the processor from at least one launch
+    - contended: other work, or the hypervisor, took the processor from at least one launch
     - few_launches: from 2 to 4 launches, so the interval rests on hardly any spread and is wide
     - ep_fallback: not the provider that was asked for
     - imprecise: an interval is wider than the protocol seeks, or could not be given
     - memory_fallback: resident memory after the calls stands in for the peak
     - not_stationary: the warm-up budget ran out, or the time of a call kept changing
     - single_launch: the spread between launches is unseen
+    - throttled: a control group's quota stopped processes during at least one launch
     - too_few_for_p99: fewer samples than an interval of p99 needs
     """
     launches, runtime = measurement.launches, measurement.runtime
@@ -43,19 +45,21 @@ def find_tags(measurement: "Measurement") -> tuple[str, ...]:
         "memory_fallback": any(launch.memory_tag == "memory_fallback" for launch in launches),
         "not_stationary": any(not launch.warmup_agreed or has_trend(launch) for launch in launches),
         "single_launch": len(launches) == 1,
+        "throttled": any((launch.throttled_s or 0.0) > 0 for launch in launches),
         "too_few_for_p99": n < smallest_n(0.99),
     }
     return tuple(tag for tag, does_apply in applies.items() if does_apply) or ("ok",)
 
 
 def is_contended(launch: "Launch", n_threads: int) -> bool:
-    """Whether the scheduler took the processor away too often, or for too much of the time.
+    """Whether the scheduler or the hypervisor took the processor away too often or for too much of the time.
 
     The share of time is judged with one thread only: with more, the caller also waits for its own helpers.
     """
     wall_ns, cpu_ns = int(launch.latency_ns.sum()), int(launch.thread_cpu_ns.sum())
     is_often = launch.involuntary_switches > max(1.0, SWITCHES_PER_S * n_threads * wall_ns / 1e9)
-    return is_often or (n_threads == 1 and wall_ns > WALL_PER_CPU * cpu_ns)
+    is_stolen = (launch.steal_share or 0.0) > STEAL_SHARE
+    return is_often or is_stolen or (n_threads == 1 and wall_ns > WALL_PER_CPU * cpu_ns)
 
 
 def has_trend(launch: "Launch") -> bool:

@@ -10,7 +10,7 @@ from moo.cli._compare_output import Outcome
 from moo.errors import InputError, MooError
 
 if TYPE_CHECKING:
-    from profilers import Candidate, Comparison, Interleaved, ProfilerError, Protocol, Runtime
+    from profilers import Candidate, Comparison, Interleaved, Profiler, ProfilerError, Protocol, Runtime
 
 __all__ = ["compare_models"]
 
@@ -32,25 +32,25 @@ def compare_models(models: Sequence[str], options: Mapping[str, Any]) -> Outcome
     from profilers import compare_interleaved
 
     candidates, protocol = _candidates(models, options), _protocol(options["mode"] or "standard")
-    with output_console(stderr=True).status("opening the models") as status:
+    errors = output_console(stderr=True)
 
-        def show(n: int, comparisons: tuple[Comparison, ...]) -> None:
+    def show(n: int, comparisons: tuple[Comparison, ...]) -> None:
+        if errors.is_terminal:  # a line, and no thread that redraws it while the models are timed
             verdicts = ", ".join(str(comparison.verdict) for comparison in comparisons)
-            status.update(f"{n} launches of each: {verdicts}")
+            errors.print(f"{n} launches of each: {verdicts}", style="dim")
 
-        try:
-            found = compare_interleaved(
-                candidates, protocol=protocol, seed=options["seed"] or 0, after_launch=show
-            )
-        except ValueError as error:
-            raise InputError(f"--provider: {error}") from error
+    try:
+        found = compare_interleaved(
+            candidates, protocol=protocol, seed=options["seed"] or 0, after_launch=show
+        )
+    except ValueError as error:
+        raise InputError(f"--provider: {error}") from error
     _check_enough(found)
     return _outcome(found, candidates)
 
 
 def _candidates(models: Sequence[str], options: Mapping[str, Any]) -> list[Candidate]:
     from moo.cli._feeds import feeds_from
-    from moo.cli._profilers import profiler_for
     from profilers import Candidate
 
     limit_s = _TIME_LIMIT_S if options["time-limit"] is None else options["time-limit"]
@@ -61,13 +61,22 @@ def _candidates(models: Sequence[str], options: Mapping[str, Any]) -> list[Candi
     return [
         Candidate(
             label=label,
-            profiler=profiler_for(runtime.provider, limit_s),
+            profiler=_profiler(runtime.provider, limit_s),
             model_path=model,
             runtime=runtime,
             feeds=feeds,
         )
         for label, model, runtime in zip(labels(models, runtimes), models, runtimes, strict=True)
     ]
+
+
+def _profiler(provider: str, limit_s: float) -> Profiler:
+    from moo.cli._profilers import profiler_for
+
+    try:
+        return profiler_for(provider, limit_s)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _runtimes(models: Sequence[str], options: Mapping[str, Any]) -> list[Runtime]:
@@ -78,10 +87,33 @@ def _runtimes(models: Sequence[str], options: Mapping[str, Any]) -> list[Runtime
     providers = [name or usual_provider(model) for name, model in zip(named, models, strict=True)]
     threads = [_number("threads", text) for text in _one_each("threads", options["threads"], len(models))]
     batches = [_number("batch", text) for text in _one_each("batch", options["batch"], len(models))]
-    return [
-        Runtime(provider=provider, intra_op_num_threads=n_threads, batch=batch)
-        for provider, n_threads, batch in zip(providers, threads, batches, strict=True)
+    levels = [text or "all" for text in _one_each("optimization", options["optimization"], len(models))]
+    spinning = [
+        _is_on("spinning", text or "off") for text in _one_each("spinning", options["spinning"], len(models))
     ]
+    arenas = [_is_on("arena", text or "on") for text in _one_each("arena", options["arena"], len(models))]
+    try:
+        return [
+            Runtime(
+                provider=provider,
+                intra_op_num_threads=n_threads,
+                batch=batch,
+                graph_optimization_level=level,
+                allow_spinning=is_spinning,
+                enable_arena=has_arena,
+            )
+            for provider, n_threads, batch, level, is_spinning, has_arena in zip(
+                providers, threads, batches, levels, spinning, arenas, strict=True
+            )
+        ]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _is_on(option: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise InputError(f"--{option}: expected on or off, got {text!r}")
+    return text == "on"
 
 
 def _one_each(option: str, text: str | None, n: int) -> list[str | None]:

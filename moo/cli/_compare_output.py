@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from moo.cli._summary import WIDE
-from moo.errors import InputError
 from moo.evaluation import Estimate
 from moo.metrics import BUILT_IN, format_estimate
 
@@ -79,12 +78,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
-    """Write everything as one document of the schema moo.compare/1.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    from json import dumps
+    """Write everything as one document of the schema moo.compare/1; see `write_document` for errors."""
+    from moo.cli._profile_files import write_document
 
     document = {
         "schema": _SCHEMA,
@@ -97,10 +92,7 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
         "notes": list(outcome.notes),
         **outcome.details,
     }
-    try:
-        path.write_text(dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--json: {path} cannot be written: {error.strerror}") from error
+    write_document(path, document)
 
 
 def _table(outcome: Outcome, *, is_wide: bool) -> Table:

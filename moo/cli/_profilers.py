@@ -9,19 +9,23 @@ if TYPE_CHECKING:
 
 __all__ = ["profiler_for", "usual_provider"]
 
+_ONNXRUNTIME = ("cpu",)
 _TORCH = ("torch", "torch-compile")
 
 
 def profiler_for(provider: str, time_limit_s: float) -> Profiler:
-    """Return the profiler for a provider's name; a name that nobody knows is for ONNX Runtime's to refuse.
+    """Return the profiler for a provider's name.
 
     Args:
         provider: Such as "cpu" or "torch".
         time_limit_s: How long one child process may take.
 
     Raises:
-        ValueError: If the limit is not above 0.
+        ValueError: If nobody has such a provider, or the limit is not above 0.
     """
+    if provider not in (*_ONNXRUNTIME, *_TORCH):
+        known = ", ".join((*_ONNXRUNTIME, *_TORCH))
+        raise ValueError(f"--provider: expected one of {known}, got {provider!r}")
     if provider in _TORCH:
         from profilers import TorchProfiler
 

@@ -25,6 +25,15 @@ def compare(
         str | None, typer.Option(help="Threads inside an operator, 1; or one per model: 1,2.")
     ] = None,
     batch: Annotated[str | None, typer.Option(help="Rows in a call, 1; or one per model: 1,8.")] = None,
+    optimization: Annotated[
+        str | None, typer.Option(help="Graph optimisation, all; or one per model: basic,all.")
+    ] = None,
+    spinning: Annotated[
+        str | None, typer.Option(help="Idle threads spin, off; or one per model: off,on.")
+    ] = None,
+    arena: Annotated[
+        str | None, typer.Option(help="Keep freed memory, on; or one per model: on,off.")
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="quick, standard or rigorous; standard.")] = None,
     dim: Annotated[
         list[str] | None, typer.Option(help="Size of a symbolic dimension, NAME=SIZE; may repeat.")
@@ -58,6 +67,9 @@ def compare(
         "provider": provider,
         "threads": threads,
         "batch": batch,
+        "optimization": optimization,
+        "spinning": spinning,
+        "arena": arena,
         "mode": mode,
         "dim": dim or None,
         "input": inputs or None,
@@ -67,17 +79,26 @@ def compare(
     }
     is_of_files = _are_files(subjects)
     if json is not None:
-        check_writable(json)
+        check_writable(json, subjects, schema="moo.compare/")
     if is_of_files:
         _refuse(options)
         outcome = compare_files(subjects)
     else:
-        outcome = compare_models(subjects, options)
+        try:
+            outcome = compare_models(subjects, options)
+        except KeyboardInterrupt:
+            typer.echo(
+                "moo: stopped before the comparison was complete: nothing is told or written", err=True
+            )
+            return 130
     print_outcome(output_console(), outcome)
     if json is not None:
         write_outcome(json, outcome)
     for failure in outcome.failed:
         typer.echo(f"moo: {failure['label']} could not be measured: {failure['reason']}", err=True)
+    if fail_if_slower and not outcome.comparisons:
+        typer.echo("moo: --fail-if-slower: nothing could be compared, so nothing is known", err=True)
+        return 1
     is_slower = any(comparison.verdict == "SLOWER" for comparison in outcome.comparisons)
     return int(bool(outcome.failed) or (fail_if_slower and is_slower))
 

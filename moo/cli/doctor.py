@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from moo.errors import InputError
-
 __all__ = ["doctor", "page"]
 
 WIDTH = 100  # columns, so that a page pasted into an issue can be read without scrolling
@@ -26,13 +24,15 @@ def doctor(
 
     The page names no host, user or folder, and can be pasted into an issue.
     """
+    from moo.cli._profile_files import check_writable, write_document
+
     if json is not None:
-        _check_writable(json)
+        check_writable(json, schema="moo.doctor/")
     from moo.cli._diagnosis import diagnose
 
     document = diagnose()
     if json is not None:
-        _write(json, document)
+        write_document(json, document)
     typer.echo(page(document))
     return 0
 
@@ -151,24 +151,3 @@ def _clocks(clocks_hz: Sequence[float] | None) -> str:
     if not clocks_hz:
         return "not shown by this kernel"
     return f"{min(clocks_hz) / 1e9:.2f} to {max(clocks_hz) / 1e9:.2f} GHz"
-
-
-def _check_writable(file: Path) -> None:
-    """Refuse a file whose folder is not there, before anything takes time."""
-    try:
-        is_folder, has_folder = file.is_dir(), file.parent.is_dir()
-    except OSError as error:
-        raise InputError(f"--json: {file} cannot be written: {error.strerror}") from error
-    if is_folder:
-        raise InputError(f"--json: expected a file, got the folder {file}: name a file in it")
-    if not has_folder:
-        raise InputError(f"--json: there is no folder {file.parent}: create it or name another")
-
-
-def _write(file: Path, document: Mapping[str, Any]) -> None:
-    from json import dumps
-
-    try:
-        file.write_text(dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--json: {file} cannot be written: {error.strerror}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "profile"]
 
+_FEWEST_DECIDING = 5  # launches before a bound is decided, where the mode has as many
 _ON = {"on": True, "off": False}
 
 
@@ -38,13 +39,16 @@ class Failure:
 
     def __str__(self) -> str:
         runtime = self.runtime
-        where = f"provider {runtime.provider}, threads {runtime.intra_op_num_threads}, batch {runtime.batch}"
-        return f"not measured with {where}: {self.reason}"
+        where = f"{runtime.provider}, threads {runtime.intra_op_num_threads}, batch {runtime.batch}"
+        return f"{self.model}, {where}: not measured: {self.reason}"
 
 
 def profile(
     models: Annotated[list[str], typer.Argument(metavar="MODEL..", help="ONNX files, or torch's .pt2.")],
-    provider: Annotated[str, typer.Option(help="cpu, torch, torch-compile; several: cpu,torch.")] = "cpu",
+    provider: Annotated[
+        str | None,
+        typer.Option(help="cpu, torch, torch-compile; several: cpu,torch. By default what the file is for."),
+    ] = None,
     threads: Annotated[str, typer.Option(help="Threads inside an operator; several: 1,2.")] = "1",
     batch: Annotated[str, typer.Option(help="Rows in a call; several: 1,8.")] = "1",
     optimization: Annotated[
@@ -81,40 +85,70 @@ def profile(
     Each combination of the options is a row. Exit status 1 if some rows could not be measured.
     """
     from moo.cli._feeds import feeds_from
-    from moo.cli._profile_files import check_writable, save
+    from moo.cli._profile_files import check_writable
     from moo.cli._profile_table import print_operators, print_rows, print_verdicts
+    from moo.cli._profilers import usual_provider
     from moo.cli._summary import output_console
 
-    rows = list(_rows(models, _runtimes(provider, threads, batch, optimization, spinning, arena)))
+    options = (threads, batch, optimization, spinning, arena)
+    rows = [
+        (model, runtime)
+        for model in models
+        for runtime in _runtimes(provider or usual_provider(model), *options)
+    ]
     bounds = [_bound(text) for text in slo or []]
     protocol = _protocol(mode, profiles=operators)
     feeds = feeds_from(dim or [], inputs or [], npz, seed)
     if json is not None:
-        check_writable(json)
+        check_writable(json, models, schema="moo.profile/")
     if not time_limit > 0:
         raise InputError(f"--time-limit: expected seconds above 0, got {time_limit:g}")
 
     console, errors = output_console(), output_console(stderr=True)
     measured: list[Measurement] = []
     failures: list[Failure] = []
-    for number, (model, runtime) in enumerate(rows, 1):
-        with errors.status(f"{number} of {len(rows)}: {model}"):
+    is_stopped, unsaved = False, None
+    try:
+        for number, (model, runtime) in enumerate(rows, 1):
+            if errors.is_terminal:  # one line, and no thread that redraws it while the model is timed
+                errors.print(f"{number} of {len(rows)}: {model}", markup=False, soft_wrap=True, style="dim")
             outcome = _measured(model, runtime, protocol, feeds, bounds, time_limit, with_energy=energy)
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            measured.append(outcome)
-        if json is not None:  # after each row, so that nothing finished is lost
-            save(json, measured, failures, bounds)
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                measured.append(outcome)
+            if json is not None:  # after each row, so that nothing finished is lost
+                unsaved = _try_to_save(json, measured, failures, bounds)
+    except KeyboardInterrupt:
+        is_stopped = True
     print_rows(console, measured)
     print_verdicts(console, measured, bounds)
     if operators:
         print_operators(console, measured)
     for failure in failures:
         typer.echo(f"moo: {failure}", err=True)
-    if not failures:
+    if unsaved is not None:
+        typer.echo(f"moo: not written: {unsaved}", err=True)
+    if is_stopped:
+        typer.echo(f"moo: stopped after {len(measured)} of {len(rows)} rows", err=True)
+        return 130
+    if unsaved is None and not failures:
         return 0
     return 2 if not measured and all(failure.is_input for failure in failures) else 1
+
+
+def _try_to_save(
+    path: Path, measured: Sequence[Measurement], failures: Sequence[Failure], bounds: Sequence[LatencyBound]
+) -> str | None:
+    """Write what there is; return why it could not be written, in one line."""
+    from moo.cli._profile_files import save
+    from profilers import ProfilerError
+
+    try:
+        save(path, measured, failures, bounds)
+    except (ProfilerError, OSError) as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def _measured(
@@ -129,21 +163,30 @@ def _measured(
 ) -> Measurement | Failure:
     """Return a row, which ends as soon as all bounds are decided where there are any."""
     from moo.cli._profilers import profiler_for
-    from profilers import ModelError, ProfilerError, bound_verdict, measure_energy
+    from profilers import EnergyPerCall, ModelError, ProfilerError, bound_verdict, measure_energy
+
+    fewest = min(_FEWEST_DECIDING, protocol.launches)
 
     def is_decided(measurement: Measurement) -> bool:
-        return all(bound_verdict(measurement, bound).verdict != "UNDECIDED" for bound in bounds)
+        if len(measurement.launches) < fewest:
+            return False
+        found = [bound_verdict(measurement, bound) for bound in bounds]
+        return all(verdict.verdict != "UNDECIDED" or verdict.is_final for verdict in found)
 
     try:
         profiler = profiler_for(runtime.provider, time_limit_s)
         until = is_decided if bounds else None
         measurement = profiler.measure(model, runtime, protocol=protocol, feeds=feeds, until=until)
-        if not with_energy:
-            return measurement
-        return replace(measurement, energy=measure_energy(profiler, model, runtime, feeds=feeds))
     except (ProfilerError, ValueError, InputError) as error:
         is_input = isinstance(error, ModelError | ValueError | InputError)
         return Failure(model, runtime, " ".join(str(error).split()), is_input)
+    if not with_energy:
+        return measurement
+    try:
+        energy = measure_energy(profiler, model, runtime, feeds=feeds)
+    except (ProfilerError, ValueError, OSError) as error:  # the latency counts without it
+        energy = EnergyPerCall(None, None, " ".join(str(error).split()))
+    return replace(measurement, energy=energy)
 
 
 def _runtimes(
@@ -177,10 +220,6 @@ def _runtimes(
         ]
     except ValueError as error:
         raise InputError(str(error)) from None
-
-
-def _rows(models: Sequence[str], runtimes: Sequence[Runtime]) -> Iterator[tuple[str, Runtime]]:
-    return itertools.product(models, runtimes)
 
 
 def _listed(text: str) -> list[str]:

@@ -5,6 +5,7 @@ before the inputs to rotate and the arrays for the samples exist. Those belong t
 the model.
 """
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -22,11 +23,10 @@ from profilers._child._errors import UnusableModelError
 from profilers._child._inputs import Inputs
 from profilers._child._memory import reset_peak, resident_bytes, status_bytes
 from profilers._child._runner import Runner, make_runner
-from profilers._child._timing import Timer, steady_state, visit, warm_up
+from profilers._child._timing import Timer, contention, exceeds, steady_state, visit, warm_up
 
 PR_SET_PDEATHSIG = 1
 FEWEST_MEMORY_CALLS = 2  # the second call may need twice the memory of the first, in ONNX Runtime's arena
-FEWEST_OF_A_VISIT = 3  # blocks
 MOST_PROFILED = 4  # feeds
 MOST_PROFILED_CALLS = 50
 OUT_OF_MEMORY = re.compile("bad_alloc|failed to allocate|can't allocate memory", re.IGNORECASE)
@@ -70,11 +70,13 @@ class Job:
         """All stages of a measurement; the samples go to files."""
         timer, calls_per_block, facts = self.warm()
         self.stage("steady state")
+        before = contention()
         switches_before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         n = steady_state(timer, self.request, calls_per_block)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches_before
+        disturbed = before.until(contention())
         self.keep(timer, n)
-        return facts | {"involuntary_switches": switches}
+        return facts | {"involuntary_switches": switches} | disturbed
 
     def warm(self) -> tuple[Timer, int, dict[str, Any]]:
         """The stages up to the end of the warm-up: the timer, the calls in a block, and what was seen."""
@@ -124,24 +126,27 @@ class Job:
         timer, calls_per_block, facts = self.warm()
         self.stage("visits")
         duration_ns = self.request["visit_ns"]
+        is_slow = exceeds(timer, duration_ns)
         sizes, n = [], 0
+        before = contention()
         switches_before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         commands, answers = self.request["commands_fd"], self.request["answers_fd"]
         os.write(answers, b"\n")  # ready
         while os.read(commands, 1):
-            stop = visit(timer, calls_per_block, n, duration_ns, FEWEST_OF_A_VISIT)
+            stop = visit(timer, calls_per_block, n, duration_ns, is_slow=is_slow)
             sizes.append(stop - n)
             n = stop
             os.write(answers, b"\n")
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches_before
+        disturbed = before.until(contention())
         self.keep(timer, n)
-        return facts | {"involuntary_switches": switches, "visits": sizes}
+        return facts | {"involuntary_switches": switches, "visits": sizes} | disturbed
 
     def profile(self) -> dict[str, Any]:
         """What ONNX Runtime's own profile tells of operators and memory, as far as it does."""
         from profilers._child._onnxruntime import OnnxRuntimeRunner
         from profilers._child._profiling import FEWEST_CALLS, profile_session
-        from profilers._ort_profile import memory, operator_times, read_profile
+        from profilers._ort_profile import CALL_NAME, memory, operator_times, read_profile
 
         runner, inputs, facts = self.loaded()
         assert isinstance(runner, OnnxRuntimeRunner)
@@ -151,10 +156,12 @@ class Job:
         runner.call(feeds[0])
         n_calls = int(self.request["profile_s"] / (perf_counter() - before))
         n_calls = min(max(n_calls, FEWEST_CALLS + 1), MOST_PROFILED_CALLS)
-        paths = profile_session(runner.reopened, feeds, self.folder, n_calls=n_calls)
+        del runner  # with its session: another one of the same model follows
+        unopened = OnnxRuntimeRunner(self.request["model"], self.request["runtime"])
+        paths = profile_session(unopened.reopened, feeds, self.folder, n_calls=n_calls)
         deployed, plain = read_profile(paths["deployed"]), read_profile(paths["plain"])
         return facts | {
-            "n_calls": n_calls - 1,  # the first does not count
+            "n_calls": sum(event["name"] == CALL_NAME for event in deployed) - 1,  # the first does not count
             "operators": [asdict(row) for row in operator_times(deployed)],
             "arena": asdict(memory(deployed, plain)),
         }
@@ -253,11 +260,21 @@ def die_with_parent(parent_pid: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def keep_files_to_itself() -> None:
+    """Have no process that a model starts inherit the pipes: their end tells the parent that this ended."""
+    folder = Path("/dev/fd")
+    for number in [int(path.name) for path in folder.iterdir()] if folder.is_dir() else []:
+        with contextlib.suppress(OSError):  # that of the listing is closed by now
+            if number > 2:
+                os.set_inheritable(number, False)  # noqa: FBT003  (it takes no keyword)
+
+
 def main(request_path: str) -> int:
     """Do the job in the request; every failure becomes a result the parent can read."""
     path = Path(request_path)
     request = json.loads(path.read_text())
     die_with_parent(request["parent_pid"])
+    keep_files_to_itself()
     job = Job(request, path.parent)
     try:
         work = {"measure": job.measure, "profile": job.profile, "run": job.run, "serve": job.serve}

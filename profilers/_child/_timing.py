@@ -1,12 +1,18 @@
-"""Times calls: until warm, until the intervals are narrow enough, or for a while."""
+"""Times calls, until warm, until the intervals are narrow enough, or for a while; and what disturbed them."""
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
+from profilers._proc import Ticks, cgroup_folders, pressure, read_text, read_ticks, stolen_share
+
 LARGEST_BLOCK = 2**16  # calls in a block; even a call of 1 ns would not need more
 UNTIMED_CALLS = 2  # at the start of a visit: what ran before has emptied the caches
+FEWEST_OF_A_VISIT = 3  # blocks
+FEWEST_TICKS = 50  # of 10 ms each on most systems, all processors together
 
 
 class Timer:
@@ -132,14 +138,87 @@ def steady_state(timer: Timer, request: dict[str, Any], calls_per_block: int) ->
     return n
 
 
-def visit(timer: Timer, calls_per_block: int, start: int, duration_ns: int, fewest: int) -> int:
+def visit(timer: Timer, calls_per_block: int, start: int, duration_ns: int, *, is_slow: bool = False) -> int:
     """Time blocks from sample `start` for a while, after a few untimed calls; returns where it ended.
 
-    At least `fewest` are timed, and never more than the timer has room for.
+    At least three are timed, and never more than the timer has room for. Where a call is slow, longer than
+    the visit, it is one and none untimed: caches that are empty at its start weigh little in it.
     """
-    blocks = timer.blocks(calls_per_block)
+    blocks, stop = timer.blocks(calls_per_block), len(timer.wall_ns)
+    if is_slow:
+        return timer.fill(blocks, start, min(stop, start + 1), sys.maxsize)
     for i in range(UNTIMED_CALLS):
         timer.call_block(blocks[(start + i) % len(blocks)])
-    stop = len(timer.wall_ns)
-    n = timer.fill(blocks, start, min(stop, start + fewest), sys.maxsize)
+    n = timer.fill(blocks, start, min(stop, start + FEWEST_OF_A_VISIT), sys.maxsize)
     return timer.fill(blocks, n, stop, perf_counter_ns() + duration_ns) if n < stop else n
+
+
+def exceeds(timer: Timer, duration_ns: int) -> bool:
+    """Whether the shortest block seen in the warm-up is longer than that."""
+    seen = timer.wall_ns[timer.wall_ns > 0]
+    return len(seen) > 0 and int(seen.min()) > duration_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """What the system counted until now of others' use of the processors.
+
+    Attributes:
+        time_ns: When.
+        ticks: Of all processors; None where unknown, as the others.
+        waited_s: Seconds since boot in which some process waited for a processor.
+        throttled_s: Seconds of processor time that the control groups withheld, all levels added up.
+    """
+
+    time_ns: int
+    ticks: Ticks | None
+    waited_s: float | None
+    throttled_s: float | None
+
+    def until(self, later: "Contention") -> dict[str, float | None]:
+        """The differences to a later reading, as `Launch` has them.
+
+        The share of stolen time is unknown below 50 ticks: a single one would be too large a part of it.
+        """
+        seconds = (later.time_ns - self.time_ns) / 1e9
+        waited_s = _difference(self.waited_s, later.waited_s)
+        is_long = self.ticks and later.ticks and later.ticks.total - self.ticks.total >= FEWEST_TICKS
+        return {
+            "steal_share": stolen_share(self.ticks, later.ticks) if is_long else None,
+            "pressure_share": waited_s / seconds if waited_s is not None and seconds > 0 else None,
+            "throttled_s": _difference(self.throttled_s, later.throttled_s),
+        }
+
+
+def contention() -> Contention:
+    """What is counted now."""
+    waited_us = pressure("cpu", "total")
+    return Contention(
+        time_ns=perf_counter_ns(),
+        ticks=read_ticks(),
+        waited_s=None if waited_us is None else waited_us / 1e6,
+        throttled_s=throttled_seconds([read_text(path) or "" for path in _throttling_files()]),
+    )
+
+
+def throttled_seconds(texts: list[str]) -> float | None:
+    r"""The sum over ``cpu.stat`` of several control groups; None where none tells.
+
+    Version 2 tells microseconds, version 1 nanoseconds.
+
+    >>> throttled_seconds(["nr_throttled 3\nthrottled_usec 1500000", "throttled_time 2000000000", ""])
+    3.5
+    """
+    units = {"throttled_usec": 1e6, "throttled_time": 1e9}
+    fields = [line.split() for text in texts for line in text.splitlines()]
+    pairs = [(line[0], line[1]) for line in fields if len(line) == 2 and line[1].isdigit()]
+    known = [int(count) / units[name] for name, count in pairs if name in units]
+    return sum(known) if known else None
+
+
+def _throttling_files() -> list[Path]:
+    return [folder / "cpu.stat" for _, folder in cgroup_folders()]
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before)

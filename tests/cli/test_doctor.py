@@ -61,8 +61,9 @@ def test_the_page_and_the_file_hold_the_same_machine(tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("nowhere/doctor.json", "there is no folder nowhere"),
-        (".", "expected a file, got the folder ."),
+        ("nowhere/doctor.json", "folder nowhere does not exist"),
+        (".", "expected a file to write, got the folder ."),
+        ("doctor.txt", "expected a name that ends in .json, got doctor.txt"),
         ("/proc/doctor.json", "/proc/doctor.json cannot be written"),
     ],
 )
@@ -86,6 +87,28 @@ def test_a_folder_that_may_not_be_looked_into_is_one_line(monkeypatch, capsys) -
     assert moo_doctor("--json", "closed/doctor.json") == 2
     expected = "moo: error: --json: closed/doctor.json cannot be written: Permission denied\n"
     assert capsys.readouterr().err == expected
+
+
+def test_a_file_of_something_else_is_kept(tmp_path, capsys) -> None:
+    file = tmp_path / "package.json"
+    file.write_text('{"schema": "theirs"}')
+    assert moo_doctor("--json", str(file)) == 2
+    assert "exists and is no file of moo.doctor" in capsys.readouterr().err
+    assert file.read_text() == '{"schema": "theirs"}'
+
+
+def test_a_full_disk_is_status_1_and_leaves_the_old_file(tmp_path, monkeypatch, capsys, document) -> None:
+    file = tmp_path / "doctor.json"
+    file.write_text('{"schema": "moo.doctor/1"}')
+
+    def full(path, write):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(_diagnosis, "diagnose", lambda: document)
+    monkeypatch.setattr("profilers._measurement.write_whole", full)
+    assert moo_doctor("--json", str(file)) == 1
+    assert capsys.readouterr().err == f"moo: error: --json: {file} cannot be written: {os.strerror(28)}\n"
+    assert file.read_text() == '{"schema": "moo.doctor/1"}'
 
 
 def test_a_noisy_machine_is_no_error(monkeypatch, capsys, document) -> None:

@@ -53,7 +53,7 @@ def test_a_bound_is_decided_and_written(moo, model, tmp_path) -> None:
     assert "FAIL  p50 <= 1 ns" in found.out
     (entry,) = json.loads(out.read_text())["measurements"]
     assert [bound["verdict"] for bound in entry["bounds"]] == ["PASS", "FAIL"]
-    assert entry["latency_s"]["launches"] < 5  # decided early
+    assert entry["latency_s"]["launches"] == 5  # decided early, but never by fewer
 
 
 def test_a_symbolic_dimension_without_a_size_is_told_and_can_be_given(moo, tmp_path) -> None:
@@ -122,3 +122,40 @@ def test_a_run_past_its_time_limit_is_told(moo, tmp_path) -> None:
     found = profile(moo, path, "--mode", "quick", "--time-limit", "1")
     assert found.status == 1
     assert "expected to be done in 1 s" in found.err
+
+
+def test_a_stopped_run_shows_and_keeps_the_rows_it_has(moo, model, tmp_path, monkeypatch) -> None:
+    from profilers import OnnxRuntimeProfiler
+
+    whole, n_calls = OnnxRuntimeProfiler.measure, []
+
+    def interrupted(self, *words, **options):
+        n_calls.append(None)
+        if len(n_calls) == 2:
+            raise KeyboardInterrupt
+        return whole(self, *words, **options)
+
+    monkeypatch.setattr(OnnxRuntimeProfiler, "measure", interrupted)
+    out = tmp_path / "out.json"
+    found = profile(moo, model, "--mode", "quick", "--batch", "1,2,3", "--json", out)
+    assert found.status == 130
+    assert "stopped after 1 of 3 rows" in found.err
+    assert "chain.onnx" in found.out
+    assert len(load_measurements(out)) == 1
+
+
+def test_energy_that_cannot_be_read_is_unavailable_and_costs_no_row(
+    moo, model, tmp_path, monkeypatch
+) -> None:
+    import profilers
+
+    def fails(*words, **options):
+        raise profilers.LaunchError("the process was killed")
+
+    monkeypatch.setattr(profilers, "measure_energy", fails)
+    out = tmp_path / "out.json"
+    found = profile(moo, model, "--mode", "quick", "--energy", "--json", out)
+    assert found.status == 0, found.err
+    assert "unavailable" in found.out
+    (entry,) = json.loads(out.read_text())["measurements"]
+    assert entry["energy_j"] == {"gross_j": None, "net_j": None, "reason": "the process was killed"}

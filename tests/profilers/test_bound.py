@@ -35,7 +35,10 @@ def test_the_verdict_is_that_of_the_binomial_distribution(n, n_over) -> None:
     p_pass, p_fail = binom.cdf(n_over, n, 0.05), binom.sf(n_over - 1, n, 0.05)
     expected = "PASS" if p_pass <= 0.025 else "FAIL" if p_fail <= 0.025 else "UNDECIDED"
     assert (found.verdict, found.n, found.n_over) == (expected, n, n_over)
-    assert found.confidence == pytest.approx(1 - min(p_pass, p_fail))
+    if expected == "UNDECIDED":
+        assert found.confidence is None
+    else:
+        assert found.confidence == pytest.approx(1 - min(p_pass, p_fail))
 
 
 def test_a_protocol_that_may_go_on_asks_for_more_at_each_look() -> None:
@@ -66,6 +69,8 @@ def test_blocks_can_show_that_a_tail_is_short_but_not_that_it_is_long() -> None:
     found = bound_verdict(measured(slow, calls_per_block=10), P95)
     assert found.verdict == "UNDECIDED"
     assert "too short to time alone" in found.reason
+    assert found.is_final
+    assert found.confidence is None
 
 
 def test_a_median_is_decided_from_blocks_too() -> None:

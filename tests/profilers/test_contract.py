@@ -148,3 +148,67 @@ def test_a_provider_that_is_not_there_is_refused_with_those_that_are(profiler, m
         profiler.measure(model, runtime)
     with pytest.raises(ValueError, match=message):
         profiler.run(model, runtime, rows(1))
+
+
+def test_as_many_launches_are_taken_as_until_asks_for(profiler, model, plain) -> None:
+    seen: list[int] = []
+
+    def until(measurement) -> bool:
+        seen.append(len(measurement.launches))
+        return len(measurement.launches) == 2
+
+    measurement = profiler.measure(model, plain, protocol=replace(BRIEF, launches=4), until=until)
+    assert seen == [1, 2]
+    assert len(measurement.launches) == 2
+
+
+def test_until_adds_no_launches_where_it_is_never_enough(profiler, model, plain) -> None:
+    protocol = replace(BRIEF, launches=2, max_launches=2)
+    found = profiler.measure(model, plain, protocol=protocol, until=lambda _: False)
+    assert len(found.launches) == 2
+
+
+def test_an_open_launch_gives_the_samples_of_each_visit(profiler, model, plain) -> None:
+    runtime = replace(plain, batch=2)
+    with profiler.open(model, runtime, protocol=BRIEF, feeds=Feeds(arrays=rows(5))) as launch:
+        for _ in range(3):
+            launch.visit()
+        measurement, sizes = launch.closed()
+    (only,) = measurement.launches
+    assert len(sizes) == 3
+    assert min(sizes) > 0
+    assert sum(sizes) == len(only.latency_ns)
+    assert measurement.runtime == runtime
+    assert measurement.protocol == BRIEF
+    assert measurement.model.path == str(model)
+
+
+def test_an_open_launch_may_be_left_without_closing_it(profiler, model, plain) -> None:
+    with profiler.open(model, plain, protocol=BRIEF) as launch:
+        launch.visit()
+
+
+def test_two_open_launches_take_turns(profiler, model, plain) -> None:
+    with (
+        profiler.open(model, plain, protocol=BRIEF) as one,
+        profiler.open(model, plain, protocol=BRIEF) as other,
+    ):
+        for launch in (one, other, one, other, other):
+            launch.visit()
+        assert [len(launch.closed()[1]) for launch in (one, other)] == [2, 3]
+
+
+def test_what_cannot_be_measured_cannot_be_opened(profiler, model, plain) -> None:
+    with pytest.raises(ModelError, match="at least one batch of 8 rows, got 3"):
+        profiler.open(model, replace(plain, batch=8), protocol=BRIEF, feeds=Feeds(arrays=rows(3)))
+    with pytest.raises(ValueError, match="provider must be one of"):
+        profiler.open(model, replace(plain, provider="abacus"), protocol=BRIEF)
+
+
+def test_contention_is_a_share_or_unknown(profiler, model, plain) -> None:
+    with profiler.open(model, plain, protocol=BRIEF) as open_launch:
+        open_launch.visit()
+        visited = open_launch.closed()[0].launches
+    for launch in (*visited, *profiler.measure(model, plain, protocol=BRIEF).launches):
+        for value in (launch.steal_share, launch.pressure_share, launch.throttled_s):
+            assert value is None or value >= 0

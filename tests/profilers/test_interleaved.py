@@ -15,7 +15,7 @@ from profilers import (
     Runtime,
 )
 from profilers._interleaved import FEWEST_ROUNDS, FEWEST_SETS, Interleaved, compare_interleaved
-from profilers._visits import Candidate
+from profilers._visits import FEWEST_SLOW_ROUNDS, Candidate
 from tests.profilers import models
 
 BRIEF = Protocol(launches=3, max_launches=3, min_time_s=0.01, warmup_budget_s=0.02)
@@ -61,15 +61,61 @@ def test_it_goes_on_to_the_most_launches_where_nothing_gets_clear() -> None:
     assert found.comparisons[0].n_launches == (8, 8)
 
 
+class Clock:
+    """Goes on by so many seconds after each set."""
+
+    def __init__(self, set_s: float) -> None:
+        self.now_s, self._set_s = 0.0, set_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def after_launch(self, *_) -> None:
+        self.now_s += self._set_s
+
+
 def test_the_budget_ends_it_but_never_before_the_fewest_launches() -> None:
-    protocol = Protocol(launches=5, max_launches=50, total_budget_s=7.0)
-    ticks = iter(range(1000))
-    found = compare_interleaved(
-        [scripted("a", spread=0.3), scripted("b", spread=0.3)],
-        protocol=protocol,
-        clock=lambda: 4.0 * next(ticks),
-    )
-    assert found.comparisons[0].n_launches == (8, 8)  # 4 looks at the clock, 4 s apart, for 14 s
+    for set_s, n_launches in ((2.0, 8), (20.0, 5)):
+        clock = Clock(set_s)
+        found = compare_interleaved(
+            [scripted("a", spread=0.3), scripted("b", spread=0.3)],
+            protocol=Protocol(launches=5, max_launches=50, total_budget_s=7.0),
+            clock=clock,
+            after_launch=clock.after_launch,
+        )
+        assert found.comparisons[0].n_launches == (n_launches, n_launches)
+
+
+def rounds_of(visit_s: float, *, protocol: Protocol = QUICK) -> list[int]:
+    """Rounds of each launch where both candidates take so long for a visit."""
+    clock = Clock(0.0)
+
+    class Slow(FakeProfiler):
+        def open(self, *words, **options):
+            launch = super().open(*words, **options)
+            visit = launch.visit
+
+            def slowly() -> None:
+                clock.now_s += visit_s
+                visit()
+
+            launch.visit = slowly
+            return launch
+
+    candidates = [Candidate(label=label, profiler=Slow(), model_path=label) for label in "ab"]
+    found = compare_interleaved(candidates, protocol=protocol, clock=clock)
+    assert [len(medians) for medians in found.block_medians_s["a"]] == [
+        len(medians) for medians in found.block_medians_s["b"]
+    ]
+    return [len(medians) for medians in found.block_medians_s["a"]]
+
+
+def test_rounds_of_slow_models_are_fewer_down_to_three() -> None:
+    protocol = Protocol(launches=3, max_launches=3, min_time_s=0.4)
+    assert rounds_of(0.04, protocol=protocol) == [10, 10, 10]
+    assert rounds_of(0.11, protocol=protocol) == [10, 10, 10]
+    assert rounds_of(0.21, protocol=protocol) == [6, 6, 6]
+    assert rounds_of(5.0, protocol=protocol) == [FEWEST_SLOW_ROUNDS] * 3
 
 
 def test_quick_has_few_launches_and_says_so() -> None:
@@ -98,6 +144,38 @@ def test_a_candidate_that_fails_is_named_and_the_others_are_compared() -> None:
     assert {label: str(error) for label, error in found.failures.items()} == {"broken": "died"}
     assert "broken" not in found.measurements
     assert broken.profiler.n_calls == 3
+
+
+LONG = Protocol(launches=5, max_launches=8)
+
+
+def test_a_candidate_that_fails_late_keeps_its_whole_launches() -> None:
+    broken = scripted("broken", spread=0.3, errors={6: LaunchError("died")})
+    found = compare_interleaved([scripted("a"), broken, scripted("c", spread=0.3)], protocol=LONG)
+    assert [comparison.candidate for comparison in found.comparisons] == ["broken", "c"]
+    assert [comparison.n_launches for comparison in found.comparisons] == [(6, 6), (8, 8)]
+    assert list(found.failures) == ["broken"]
+    assert len(found.measurements["broken"].launches) == len(found.block_medians_s["broken"]) == 6
+    assert broken.profiler.n_calls == 7
+
+
+@pytest.mark.parametrize("label", ["a", "b"])
+def test_of_two_one_that_fails_late_ends_it_with_what_there_is(label) -> None:
+    fails = {label: {5: LaunchError("died")}}
+    found = compare_interleaved(
+        [scripted(name, spread=0.3, errors=fails.get(name)) for name in "ab"], protocol=LONG
+    )
+    assert found.comparisons[0].n_launches == (5, 5)
+    assert list(found.failures) == [label]
+    assert sorted(len(found.measurements[name].launches) for name in "ab") == [5, 6]
+
+
+def test_one_that_fails_before_the_fewest_launches_is_left_out() -> None:
+    found = compare_interleaved(
+        [scripted("a"), scripted("b", errors={4: LaunchError("died")}), scripted("c", 1.2)], protocol=LONG
+    )
+    assert verdicts(found) == {"c": "SLOWER"}
+    assert set(found.measurements) == {"a", "c"}
 
 
 def test_the_next_takes_the_place_of_a_reference_that_fails() -> None:
@@ -211,7 +289,7 @@ def test_a_real_model_with_sixty_times_the_work_is_slower(tmp_path) -> None:
     candidates = [
         Candidate(label=path.stem, profiler=OnnxRuntimeProfiler(), model_path=path) for path in (small, large)
     ]
-    found = compare_interleaved(candidates, protocol=BRIEF, visit_s=0.002)
+    found = compare_interleaved(candidates, protocol=BRIEF, visit_s=0.002, clock=lambda: 0.0)
     assert found.comparisons[0].effect.value > 1
     assert len(found.block_medians_s["small"][0]) == FEWEST_ROUNDS
     assert found.measurements["large"].model.sha256 != found.measurements["small"].model.sha256
