@@ -193,6 +193,7 @@ def doubts(*measurements: Measurement) -> tuple[str, ...]:
         "ep_fallback": any(launch.provider != m.runtime.provider for m, launch in launches),
         "inputs_differ": _inputs_differ(measurements),
         "not_stationary": any(not launch.warmup_agreed or has_trend(launch) for _, launch in launches),
+        "throttled": any((launch.throttled_s or 0.0) > 0 for _, launch in launches),
     }
     return tuple(tag for tag, does_apply in applies.items() if does_apply)
 
