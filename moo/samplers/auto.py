@@ -1,11 +1,11 @@
 """The default sampler: one of ours for each trial, by what is measured to work there.
 
-Mean share of the best known hypervolume, `benchmarks/samplers.py` (tables in `benchmarks/results/`): after 50,
-100 and 200 trials EHVI has 0.725, 0.835 and 0.905, NSGA-II 0.673, 0.810 and 0.876, and both are far ahead of
-constrained TPE; EHVI was so too in a try with five objectives and with 60 parameters, numbers or categories
-(80 trials, 2 seeds). An ask of EHVI takes 20 to 150 ms and one of NSGA-II a few, so up to the 200th trial,
-where the comparison ends, EHVI costs some seconds in all, whatever a trial costs. From there on NSGA-II,
-which then knows EHVI's trials, goes on.
+Mean share of the best known hypervolume, `benchmarks/samplers.py` (tables in `benchmarks/results/`): after
+50, 100 and 200 trials EHVI has 0.725, 0.835 and 0.905, NSGA-II 0.673, 0.810 and 0.876, and both are far ahead
+of constrained TPE; EHVI was so too in a try with five objectives and with 60 parameters, numbers or
+categories (80 trials, 2 seeds). An ask of EHVI takes 20 to 150 ms and one of NSGA-II a few, so up to the
+200th trial, where the comparison ends, EHVI costs some seconds in all, whatever a trial costs. From there on
+NSGA-II, which then knows EHVI's trials, goes on.
 Taking turns, one trial each, was between the two (56 searches: 0.669 and 0.814 after 50 and 100 trials; EHVI
 0.700 and 0.822, NSGA-II 0.674 and 0.804).
 """
