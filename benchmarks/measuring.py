@@ -32,7 +32,7 @@ from profilers import (
 )
 
 RESULTS = Path(__file__).with_name("results")
-PEERS = {"torch": "torch.utils.benchmark, 1 s", "plain": "a loop of 100 calls"}
+PEERS = ("torch", "plain")
 DEPTH = 60  # of the model timed
 RUNTIME = Runtime()
 MEMORY = replace(QUICK, max_calls=72, min_calls=10, time_budget_s=0.5, profile_s=0.2)

@@ -24,7 +24,10 @@ class ModelError(ProfilerError):
 
 
 class LaunchError(ProfilerError):
-    """The child process died; the message holds its exit status or signal and its last line on stderr."""
+    """The child process could not be started, ran out of memory, or died.
+
+    Of one that died the message holds the exit status or signal and the last line on stderr.
+    """
 
 
 class TimeLimitError(ProfilerError):

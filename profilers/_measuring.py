@@ -82,7 +82,7 @@ def request_for(runner: str, model_path: str | Path, runtime: Runtime, feeds: Fe
 
 def measure_in_children(
     request: Mapping[str, Any],
-    model: ModelFile,
+    read_model: Callable[[], ModelFile],
     runtime: Runtime,
     feeds: Feeds,
     protocol: Protocol,
@@ -91,7 +91,7 @@ def measure_in_children(
     until: Callable[[Measurement], bool] | None = None,
 ) -> Measurement:
     """Measure in fresh processes, as many as the protocol asks for, or until `until` says it is enough."""
-    arrays, machine = feeds.checked(), environment()
+    arrays, machine, model = feeds.checked(), environment(), read_model()
     work = dict(request) | timing_rules(protocol) | {"job": "measure"}
     started = time.monotonic()
     launches: list[Launch] = []
@@ -99,6 +99,8 @@ def measure_in_children(
         result = run_child(work, arrays, time_limit_s=time_limit_s)
         machine["state"]["available_providers"] = result.facts["available_providers"]
         launches.append(launch_of(result))
+        if len(launches) > 1 and read_model().sha256 != model.sha256:
+            raise ModelError(f"model {model.path}: was changed while it was measured: measure again")
         measurement = Measurement(
             model=counted(model, result),
             runtime=runtime,

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from profilers._child._onnxruntime import PROVIDERS
-from profilers._errors import ModelError
 from profilers._measurement import Measurement
 from profilers._measuring import (
     ChildLaunch,
@@ -52,13 +52,11 @@ class OnnxRuntimeProfiler:
     ) -> Measurement:
         """See `Profiler.measure`."""
         feeds = feeds or Feeds()
-        model, request = self._prepared(model_path, runtime, feeds)
-        limit = self._time_limit_s
+        _, request = self._prepared(model_path, runtime, feeds)
+        limit, read_model = self._time_limit_s, partial(ModelFile.read, model_path)
         measurement = measure_in_children(
-            request, model, runtime, feeds, protocol, time_limit_s=limit, until=until
+            request, read_model, runtime, feeds, protocol, time_limit_s=limit, until=until
         )
-        if len(measurement.launches) > 1 and ModelFile.read(model_path).sha256 != model.sha256:
-            raise ModelError(f"model {model_path}: was changed while it was measured: measure again")
         if protocol.profile_s == 0:
             return measurement
         profile, reason = profile_in_child(request, feeds, protocol.profile_s, time_limit_s=limit)

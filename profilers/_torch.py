@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ class TorchProfiler:
     ) -> Measurement:
         """See `Profiler.measure`."""
         check_runtime(runtime)
-        feeds, model = feeds or Feeds(), read_model(model_path)
-        request = request_for("torch", model_path, runtime, feeds)
+        feeds, read = feeds or Feeds(), partial(read_model, model_path)
+        request, limit = request_for("torch", model_path, runtime, feeds), self._time_limit_s
         measurement = measure_in_children(
-            request, model, runtime, feeds, protocol, time_limit_s=self._time_limit_s, until=until
+            request, read, runtime, feeds, protocol, time_limit_s=limit, until=until
         )
         return replace(measurement, profile_reason=NO_PROFILE) if protocol.profile_s > 0 else measurement
 

@@ -18,9 +18,9 @@ from moo.metrics import BUILT_IN, format_estimate, format_value
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profilers import LatencyBound, Measurement, Runtime, Statistic
+    from profilers import LatencyBound, Measurement, Statistic
 
-__all__ = ["print_operators", "print_rows", "print_verdicts", "row_labels"]
+__all__ = ["print_operators", "print_rows", "print_verdicts"]
 
 _MOST_OPERATORS = 15
 _BYTES, _SECONDS = BUILT_IN["peak_memory"], BUILT_IN["load_time"]
@@ -28,11 +28,6 @@ _OPTIONAL = ("arena peak", "rows/s", "load")  # left out of a table that is too 
 # settings that are told even where all rows have the same: any value of these, and unusual ones of others
 _ALWAYS_TOLD = ("provider", "intra_op_num_threads", "batch")
 _USUAL = {"graph_optimization_level": "all", "allow_spinning": False, "enable_arena": True}
-
-
-def row_labels(models: Sequence[str], runtimes: Sequence[Runtime]) -> list[str]:
-    """Return what each row is called: by the rule of `moo compare`, `labels`."""
-    return labels(models, runtimes)
 
 
 def print_rows(console: Console, measured: Sequence[Measurement]) -> None:
@@ -61,7 +56,7 @@ def print_rows(console: Console, measured: Sequence[Measurement]) -> None:
 
 
 def _labels(measured: Sequence[Measurement]) -> list[str]:
-    return row_labels([m.model.path for m in measured], [m.runtime for m in measured])
+    return labels([m.model.path for m in measured], [m.runtime for m in measured])
 
 
 def _cells(measurement: Measurement) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from moo.cli._compare_labels import labels, model_names
-from moo.cli._profile_table import print_operators, print_rows, print_verdicts, row_labels
+from moo.cli._profile_table import print_operators, print_rows, print_verdicts
 from profilers import EnergyPerCall, FakeProfiler, LatencyBound, Protocol, Runtime, RuntimeProfile
 from profilers._ort_profile import ArenaMemory, OperatorTime
 
@@ -154,11 +154,10 @@ def test_labels_take_the_shortest_path_that_tells_models_apart() -> None:
         "m.onnx",
     ]
     assert model_names([]) == []
-    assert row_labels(["x/a.onnx"], [Runtime()]) == ["a.onnx"]
+    assert labels(["x/a.onnx"], [Runtime()]) == ["a.onnx"]
     models = ["x/a.onnx", "x/a.onnx", "y/a.onnx"]
     runtimes = [Runtime(), Runtime(batch=2), Runtime()]
-    assert row_labels(models, runtimes) == ["x/a.onnx, batch 1", "x/a.onnx, batch 2", "y/a.onnx, batch 1"]
-    assert row_labels(models, runtimes) == labels(models, runtimes)
+    assert labels(models, runtimes) == ["x/a.onnx, batch 1", "x/a.onnx, batch 2", "y/a.onnx, batch 1"]
 
 
 def test_what_all_rows_have_in_common_is_told_once() -> None:
@@ -197,7 +196,7 @@ def test_blocks_of_calls_are_not_called_calls() -> None:
 def test_torch_shows_no_settings_that_it_does_not_have(width) -> None:
     runtimes = [*SPINNING, *(replace(runtime, provider="torch") for runtime in SPINNING)]
     measured = measure("m.onnx", runtimes=runtimes)
-    assert row_labels(["m.onnx"] * 4, runtimes) == [
+    assert labels(["m.onnx"] * 4, runtimes) == [
         "m.onnx, provider cpu, spinning off",
         "m.onnx, provider cpu, spinning on",
         "m.onnx, provider torch #1",

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from profilers import FakeProfiler, Feeds, ModelError, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
@@ -184,8 +185,10 @@ def test_an_open_launch_gives_the_samples_of_each_visit(profiler, model, plain) 
 
 
 def test_an_open_launch_may_be_left_without_closing_it(profiler, model, plain) -> None:
+    before = set(psutil.Process().children(recursive=True))
     with profiler.open(model, plain, protocol=BRIEF) as launch:
         launch.visit()
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_two_open_launches_take_turns(profiler, model, plain) -> None:

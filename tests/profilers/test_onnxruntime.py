@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -343,3 +344,14 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path, temporary) -> None:
 def test_a_time_limit_must_be_positive(time_limit_s) -> None:
     with pytest.raises(ValueError, match="time_limit_s must be greater than 0"):
         OnnxRuntimeProfiler(time_limit_s=time_limit_s)
+
+
+def test_a_model_that_is_replaced_between_launches_is_refused(tmp_path) -> None:
+    path = models.chain(tmp_path / "m.onnx")
+
+    def replaced(_: object) -> bool:
+        models.chain(path, depth=2)
+        return False
+
+    with pytest.raises(ModelError, match="was changed while it was measured"):
+        PROFILER.measure(path, Runtime(), protocol=replace(BRIEF, launches=2), until=replaced)
