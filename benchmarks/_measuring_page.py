@@ -24,7 +24,8 @@ def page(known: Mapping[str, Any]) -> str:
     sections = ["# Measuring"]
     for name, (title, write) in parts.items():
         if name in known:
-            machine = known[name]["environment"]["identity"]
+            facts = known[name]["environment"]
+            machine = facts["identity"] | facts.get("software", {})  # older files have all in one
             where = f"On {machine['cpu_model']}, {machine['logical_cores']} cores, {machine['onnxruntime']}."
             command = f"`python -m benchmarks.measuring {name}`"
             sections.append(f"## {title}\n\n{write(known[name])}\n\n{where} {command}")

@@ -33,8 +33,8 @@ _MACHINE = ("cpu_model", "machine", "logical_cores", "onnxruntime")
 
 def machine_part(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts of a machine that must not change within a study."""
-    identity = environment["identity"]
-    return {name: identity[name] for name in _MACHINE}
+    facts = environment["identity"] | environment["software"]
+    return {name: facts[name] for name in _MACHINE}
 
 
 class Stopwatch:
@@ -128,7 +128,7 @@ class Deployment:
                 sha256=measurement.model.sha256,
                 bytes=measurement.model.bytes,
             ),
-            runtime=dataclasses.asdict(self.runtime),
+            runtime=self.runtime.to_json(),
             environment=fingerprint(measurement.environment),
             files={role: (folder / name).as_posix() for role, name in files.items()},
             seconds=self.watch.seconds,

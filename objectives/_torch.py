@@ -88,7 +88,7 @@ class TorchTask(Task):
             "environment": machine,
             "machine": machine_part(machine),
             "protocol": self.protocol.to_json(),
-            "runtime": dataclasses.asdict(self.runtime),
+            "runtime": self.runtime.to_json(),
         }
 
     def identity(self) -> dict[str, str]:

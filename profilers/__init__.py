@@ -42,7 +42,7 @@ from profilers._fake import FakeProfiler
 from profilers._interface import OpenLaunch, Profiler
 from profilers._interleaved import Interleaved, compare_interleaved
 from profilers._measurement import Launch, Measurement
-from profilers._measuring import Feeds
+from profilers._measuring import Feeds, is_settled
 from profilers._model import ModelFile
 from profilers._onnxruntime import OnnxRuntimeProfiler
 from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
@@ -102,6 +102,7 @@ __all__ = [
     "environment",
     "fingerprint",
     "has_peak_memory",
+    "is_settled",
     "joules_between",
     "load_measurements",
     "measure_energy",

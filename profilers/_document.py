@@ -202,7 +202,7 @@ def _measurement(
     )
     return Measurement(
         model=_record(ModelFile, **entry["model"], parameters=entry["parameters"]),
-        runtime=Runtime(**entry["runtime"]),
+        runtime=Runtime.from_json(entry["runtime"]),
         protocol=protocol,
         launches=launches,
         environment=environment | ({"state": entry["state"]} if "state" in entry else {}),

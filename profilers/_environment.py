@@ -1,7 +1,8 @@
 """The machine a measurement was made on: what it is, and what state it was in.
 
 One table of small functions for each part. A fact that cannot be found is None, never guessed. No host name,
-user name or path is in it: people paste it in public.
+user name or path is in it: people paste it in public. Two machines of one kind are told apart by a salted
+hash of their number, from which the number cannot be had.
 """
 
 import hashlib
@@ -11,25 +12,32 @@ import platform
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from profilers import _proc
 from profilers._child import _memory
 
+MACHINE_ID = Path("/etc/machine-id")
 ONNXRUNTIME_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
 def environment() -> dict[str, Any]:
-    """The machine now: `identity`, what it is; `fingerprint`, the hash of that; `state`, what it does."""
+    """The machine now.
+
+    `identity` is what it is and `fingerprint` the hash of that; `software` is what runs on it, which may be
+    upgraded while the machine stays the same; `state` is what it does.
+    """
     facts: dict[str, Any] = {
         "identity": {name: find() for name, find in IDENTITY.items()},
+        "software": {name: find() for name, find in SOFTWARE.items()},
         "state": {name: find() for name, find in STATE.items()},
     }
     return facts | {"fingerprint": fingerprint(facts)}
 
 
 def fingerprint(environment: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that change with the identity of the machine and not with its state.
+    """Twelve hexadecimal digits that change with the identity of the machine, not with its software or state.
 
     >>> idle = {"identity": {"cpu": "a"}, "state": {"load": 0}}
     >>> fingerprint(idle) == fingerprint(idle | {"state": {"load": 9}})
@@ -84,6 +92,17 @@ def distribution_version(distribution: str) -> str | None:
         return None
 
 
+def salted_hash(text: str | None) -> str | None:
+    """Eight hexadecimal digits that tell one text from another; None for none.
+
+    >>> salted_hash("9f3c"), salted_hash(" "), salted_hash(None)
+    ('1f2832bb', None, None)
+    """
+    if text is None or not text.strip():
+        return None
+    return hashlib.sha256(b"moo machine " + text.strip().encode()).hexdigest()[:8]
+
+
 IDENTITY: dict[str, Callable[[], Any]] = {  # nothing that may change while the machine stays the same
     "cpu_model": _proc.cpu_model,
     "machine": lambda: platform.machine() or None,
@@ -94,9 +113,12 @@ IDENTITY: dict[str, Callable[[], Any]] = {  # nothing that may change while the 
     "cgroup_cpu_quota": _proc.cgroup_cpu_quota,
     "governor": _proc.governor,
     "total_memory_bytes": total_memory_bytes,
-    "kernel": lambda: f"{platform.system()} {platform.release()}".strip() or None,
     "is_virtual_machine": _proc.is_virtual_machine,
     "hypervisor": _proc.hypervisor,
+    "number": lambda: salted_hash(_proc.read_text(MACHINE_ID)),
+}
+SOFTWARE: dict[str, Callable[[], Any]] = {
+    "kernel": lambda: f"{platform.system()} {platform.release()}".strip() or None,
     "python": lambda: f"{platform.python_implementation()} {platform.python_version()}",
     "numpy": lambda: distribution_version("numpy"),
     "onnxruntime": lambda: next(iter(onnxruntime_distributions()), None),

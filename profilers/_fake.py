@@ -184,7 +184,7 @@ def _measurement(path: str, runtime: Runtime, protocol: Protocol, launches: Sequ
         runtime=runtime,
         protocol=protocol,
         launches=tuple(launches),
-        environment={"identity": {"fake": True}, "state": {}, "fingerprint": "fake"},
+        environment={"identity": {"fake": True}, "software": {}, "state": {}, "fingerprint": "fake"},
     )
 
 

@@ -223,7 +223,7 @@ class Measurement:
         memory, load = self.peak_memory(), self.load_time()
         return {
             "model": {"path": self.model.path, "sha256": self.model.sha256, "bytes": self.model.bytes},
-            "runtime": asdict(self.runtime),
+            "runtime": self.runtime.to_json(),
             "batch": self.runtime.batch,
             "latency_s": self._latency_json(),
             "throughput_per_s": _interval_json(self.throughput()),

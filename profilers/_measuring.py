@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from profilers._canary import canary
 from profilers._environment import environment
 from profilers._errors import ModelError, ProfilerError
 from profilers._launcher import ChildResult, OpenChild, run_child
@@ -21,6 +22,7 @@ from profilers._runtime import Runtime
 from profilers._statistics import interval_ranks, smallest_n
 from profilers._tags import FEWEST_LAUNCHES, is_precise
 
+CANARY_S = 0.3
 NANOSECONDS = 1_000_000_000
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -75,7 +77,7 @@ def request_for(runner: str, model_path: str | Path, runtime: Runtime, feeds: Fe
     return {
         "runner": runner,
         "model": str(Path(model_path).absolute()),
-        "runtime": asdict(runtime),
+        "runtime": asdict(runtime) | {"options": dict(runtime.options)},
         **feeds.request(),
     }
 
@@ -92,6 +94,9 @@ def measure_in_children(
 ) -> Measurement:
     """Measure in fresh processes, as many as the protocol asks for, or until `until` says it is enough."""
     arrays, machine, model = feeds.checked(), environment(), read_model()
+    if protocol.launches > 1:  # of several launches, which take seconds; it would be a third of a quick one
+        sample = canary(window_s=CANARY_S)
+        machine["state"]["canary"] = asdict(sample) | {"verdict": sample.verdict}
     work = dict(request) | timing_rules(protocol) | {"job": "measure"}
     started = time.monotonic()
     launches: list[Launch] = []
@@ -111,7 +116,7 @@ def measure_in_children(
             assumed_dimensions=tuple(result.facts["assumed_dimensions"]),
         )
         elapsed_s = time.monotonic() - started
-        if _is_spent(measurement, elapsed_s) or (until or _is_settled)(measurement):
+        if _is_spent(measurement, elapsed_s) or (until or is_settled)(measurement):
             return measurement
 
 
@@ -122,8 +127,11 @@ def _is_spent(measurement: Measurement, elapsed_s: float) -> bool:
     return is_late or n >= (protocol.max_launches or protocol.launches)
 
 
-def _is_settled(measurement: Measurement) -> bool:
-    """Whether there are as many launches as asked for, and intervals as narrow as sought."""
+def is_settled(measurement: Measurement) -> bool:
+    """Whether there are as many launches as asked for, and intervals as narrow as sought.
+
+    What `until` is when nothing else is given.
+    """
     return len(measurement.launches) >= measurement.protocol.launches and is_precise(measurement)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from profilers._child._onnxruntime import PROVIDERS
+from profilers._child._onnxruntime import CUSTOM_OPERATORS, PROVIDERS
 from profilers._measurement import Measurement
 from profilers._measuring import (
     ChildLaunch,
@@ -22,6 +22,11 @@ from profilers._model import ModelFile
 from profilers._protocol import QUICK, Protocol
 from profilers._runtime import Runtime
 
+SET_BY_FIELDS = {
+    "session.intra_op.allow_spinning": "allow_spinning",
+    "session.inter_op.allow_spinning": "allow_spinning",
+}
+
 
 class OnnxRuntimeProfiler:
     """ONNX Runtime, each launch in a fresh child process; nothing of the model is ever loaded into this one.
@@ -31,6 +36,10 @@ class OnnxRuntimeProfiler:
     dimension called `batch` or the like, wherever it occurs, else one that leads a shape (`N`, or the one
     that leads most shapes); other symbolic dimensions are as `Feeds` says, or 1, and then the measurement is
     tagged. Where no input has a dimension for the batch, and the batch is 1, a call counts as one row.
+
+    The options of a runtime are entries of the session's configuration, such as
+    `session.set_denormal_as_zero`, and `custom_ops_library`, the path of a library of operators. ONNX Runtime
+    passes over an entry that it does not know.
 
     Args:
         time_limit_s: How long one child process may take, from start to end.
@@ -89,6 +98,26 @@ class OnnxRuntimeProfiler:
         """The model's identity, and what every request for it holds."""
         if runtime.provider not in PROVIDERS:
             raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {runtime.provider!r}")
+        check_options(runtime)
         model = ModelFile.read(model_path)
         request = request_for("onnxruntime", model_path, runtime, feeds)
         return model, request | {"unranked": list(model.unranked_inputs)}
+
+
+def check_options(runtime: Runtime) -> None:
+    """Check that the options are settings of a session, and not ones that have a field of their own.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, value in dict(runtime.options).items():
+        if name in SET_BY_FIELDS:
+            raise ValueError(f"options: {name} has a setting of its own: use {SET_BY_FIELDS[name]} instead")
+        if name == CUSTOM_OPERATORS:
+            if not Path(value).is_file():
+                raise ValueError(f"options: {name}: expected the file of a library, got {value!r}")
+        elif "." not in name:
+            raise ValueError(
+                f"options: expected {CUSTOM_OPERATORS}, or an entry of ONNX Runtime's session configuration "
+                f"such as session.set_denormal_as_zero, got {name!r}"
+            )

@@ -1,7 +1,10 @@
 """How a model is run: the knobs that turn an artefact into a candidate."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
+ONNXRUNTIME_KNOBS = ("graph_optimization_level", "allow_spinning", "enable_arena")
 OPTIMIZATION_LEVELS = ("disable", "basic", "extended", "all")
 
 
@@ -18,12 +21,16 @@ class Runtime:
         allow_spinning: Whether idle threads burn a core while they wait for work.
         enable_arena: Whether freed memory is kept for the next call rather than given back.
         batch: Rows in one call.
+        options: Further settings that the provider knows, text by name; kept as sorted pairs. Which there are
+            is for the profiler to say.
 
     Raises:
         ValueError: If a field has a value that cannot be.
 
     >>> Runtime(batch=8).intra_op_num_threads
     1
+    >>> Runtime(options={"session.set_denormal_as_zero": "1"}).options
+    (('session.set_denormal_as_zero', '1'),)
     """
 
     provider: str = "cpu"
@@ -32,6 +39,7 @@ class Runtime:
     allow_spinning: bool = False
     enable_arena: bool = True
     batch: int = 1
+    options: tuple[tuple[str, str], ...] | Mapping[str, str] = ()
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -48,3 +56,34 @@ class Runtime:
         for name, value in (("allow_spinning", self.allow_spinning), ("enable_arena", self.enable_arena)):
             if not isinstance(value, bool):
                 raise ValueError(f"{name} must be True or False, got {value!r}")
+        pairs = sorted(dict(self.options).items())
+        for key, text in pairs:
+            if not isinstance(key, str) or not key or not isinstance(text, str):
+                raise ValueError(f"options must be text by name, got {key!r}: {text!r}")
+        object.__setattr__(self, "options", tuple(pairs))
+
+    def has(self, knob: str) -> bool:
+        """Whether the provider has the setting of that field at all.
+
+        >>> Runtime(provider="torch").has("enable_arena")
+        False
+        """
+        return not (self.provider.startswith("torch") and knob in ONNXRUNTIME_KNOBS)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a plain dict; null where the provider has no such setting.
+
+        >>> Runtime(provider="torch").to_json()["enable_arena"] is None
+        True
+        """
+        values = asdict(self) | {"options": dict(self.options)}
+        return {name: value if self.has(name) else None for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The runtime of which `to_json` gave the record.
+
+        >>> Runtime.from_json(Runtime(provider="torch").to_json()) == Runtime(provider="torch")
+        True
+        """
+        return cls(**{name: value for name, value in record.items() if value is not None})

@@ -6,7 +6,9 @@ involuntary switches a second, and wall time at most 1.005 times the CPU time. B
 just started: no tag is no proof of a quiet machine.
 """
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from profilers._statistics import quantile_interval, smallest_n
 
@@ -30,6 +32,7 @@ def find_tags(measurement: "Measurement") -> tuple[str, ...]:
     - imprecise: an interval is wider than the protocol seeks, or could not be given
     - memory_fallback: resident memory after the calls stands in for the peak
     - not_stationary: the warm-up budget ran out, or the time of a call kept changing
+    - oversubscribed: more threads than processors that may be used
     - single_launch: the spread between launches is unseen
     - throttled: a control group's quota stopped processes during at least one launch
     - too_few_for_p99: fewer samples than an interval of p99 needs
@@ -44,11 +47,18 @@ def find_tags(measurement: "Measurement") -> tuple[str, ...]:
         "imprecise": not is_precise(measurement),
         "memory_fallback": any(launch.memory_tag == "memory_fallback" for launch in launches),
         "not_stationary": any(not launch.warmup_agreed or has_trend(launch) for launch in launches),
+        "oversubscribed": runtime.intra_op_num_threads > _usable_cores(measurement.environment),
         "single_launch": len(launches) == 1,
         "throttled": any((launch.throttled_s or 0.0) > 0 for launch in launches),
         "too_few_for_p99": n < smallest_n(0.99),
     }
     return tuple(tag for tag, does_apply in applies.items() if does_apply) or ("ok",)
+
+
+def _usable_cores(environment: "Mapping[str, Any]") -> float:
+    """Processors that the process may run on; infinitely many where nothing is known of them."""
+    identity = environment.get("identity", {})
+    return len(identity.get("affinity") or []) or identity.get("logical_cores") or math.inf
 
 
 def is_contended(launch: "Launch", n_threads: int) -> bool:

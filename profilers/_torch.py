@@ -15,9 +15,8 @@ from profilers._measurement import Measurement
 from profilers._measuring import ChildLaunch, Feeds, measure_in_children, request_for, run_in_child
 from profilers._model import ModelFile
 from profilers._protocol import QUICK, Protocol
-from profilers._runtime import Runtime
+from profilers._runtime import ONNXRUNTIME_KNOBS, Runtime
 
-FIXED_KNOBS = {"graph_optimization_level": "all", "allow_spinning": False, "enable_arena": True}
 NO_PROFILE = "only ONNX Runtime has a profile of its own"
 
 
@@ -99,12 +98,14 @@ def check_runtime(runtime: Runtime) -> None:
     """
     if runtime.provider not in PROVIDERS:
         raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {runtime.provider!r}")
-    for name, only in FIXED_KNOBS.items():
-        if getattr(runtime, name) != only:
-            raise ValueError(
-                f"{name} does not apply to provider {runtime.provider}: leave it at {only!r}, "
-                f"got {getattr(runtime, name)!r}"
-            )
+    usual = Runtime()
+    for name in (name for name in ONNXRUNTIME_KNOBS if getattr(runtime, name) != getattr(usual, name)):
+        raise ValueError(
+            f"{name} does not apply to provider {runtime.provider}: leave it at {getattr(usual, name)!r}, "
+            f"got {getattr(runtime, name)!r}"
+        )
+    for name in dict(runtime.options):
+        raise ValueError(f"options: provider {runtime.provider} has none, got {name!r}: leave it out")
 
 
 def read_model(model_path: str | Path) -> ModelFile:

@@ -61,7 +61,7 @@ def _facts(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts of a machine without the two groups `profilers.environment` puts them in."""
     facts: dict[str, Any] = {}
     for name, value in environment.items():
-        is_group = name in ("identity", "state") and isinstance(value, Mapping)
+        is_group = name in ("identity", "software", "state") and isinstance(value, Mapping)
         facts |= dict(value) if is_group else {name: value}
     return facts
 

@@ -23,6 +23,7 @@ TAGS = {
     "imprecise": "An interval is wider than the protocol seeks, or could not be given.",
     "memory_fallback": "Resident memory after the calls stands in for the peak, which could not be read.",
     "not_stationary": "Times kept changing during the measurement, or the warm-up ran out of time.",
+    "oversubscribed": "More threads than processors that may be used: they wait for one another.",
     "single_launch": "Measured in one process only: what changes between launches is not in the interval.",
     "throttled": "A quota stopped processes during at least one launch; times may be too long.",
     "too_few_for_p99": "Fewer calls than an interval of the 99th percentile needs.",

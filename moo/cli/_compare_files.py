@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,8 +132,22 @@ def _notes(devices: Sequence[_Device], alone: Sequence[str], *, is_compared: boo
     if len(devices) > 1:
         facts = ", ".join(_differing(devices))
         yield f"No verdict between machines, for a ratio is not the models' alone: they differ in {facts}."
+    for device in devices:
+        for change in _upgrades(device):
+            yield f"{device.name}: {change} between the files: that is in the effect too."
     for label in alone:
         yield f"{label}: not compared, for no other file has a measurement of the same model and runtime."
+
+
+def _upgrades(device: _Device) -> Iterator[str]:
+    """Yield what runs on the machine and is not of one version in all its files."""
+    files = [
+        rows[0].measurement.environment.get("software", {}) for rows in device.documents.values() if rows
+    ]
+    for name in sorted({name for software in files for name in software}):
+        versions = list(dict.fromkeys(str(software.get(name)) for software in files))
+        if len(versions) > 1:
+            yield f"{name} changed ({', '.join(versions)})"
 
 
 def _differing(devices: Sequence[_Device]) -> list[str]:
@@ -164,6 +178,6 @@ def _measured(device: _Device, row: _Row) -> dict[str, Any]:
         "label": row.label,
         "fingerprint": device.fingerprint,
         "model": {"path": model.path, "sha256": model.sha256, "bytes": model.bytes},
-        "runtime": asdict(row.measurement.runtime),
+        "runtime": row.measurement.runtime.to_json(),
         "latency_p50_s": {"value": median.value, "low": median.low, "high": median.high},
     }

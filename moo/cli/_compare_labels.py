@@ -19,10 +19,9 @@ SETTINGS = {
     "graph_optimization_level": "optimization",
     "allow_spinning": "spinning",
     "enable_arena": "arena",
+    "options": "options",
 }
 """What a person reads, by the field of a runtime."""
-
-_NOT_OF_TORCH = ("graph_optimization_level", "allow_spinning", "enable_arena")
 
 
 def labels(models: Sequence[str], runtimes: Sequence[Runtime]) -> list[str]:
@@ -78,13 +77,13 @@ def setting(runtime: Runtime, field: str) -> str:
 
 def _of(runtime: Runtime, fields: Sequence[str]) -> list[str]:
     """Return those of the fields that the runtime has."""
-    return [
-        field for field in fields if not (field in _NOT_OF_TORCH and runtime.provider.startswith("torch"))
-    ]
+    return [field for field in fields if runtime.has(field)]
 
 
 def _text(runtime: Runtime, field: str) -> str:
     value = getattr(runtime, field)
+    if isinstance(value, tuple):
+        return " ".join(f"{name}={text}" for name, text in value) or "none"
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 

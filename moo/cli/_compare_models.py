@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moo.cli._compare_labels import labels
 from moo.cli._compare_output import Outcome
+from moo.cli._options import options_by_name
 from moo.errors import InputError, MooError
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _runtimes(models: Sequence[str], options: Mapping[str, Any]) -> list[Runtime
     spinning = [
         _is_on("spinning", text or "off") for text in _one_each("spinning", options["spinning"], len(models))
     ]
+    option_sets = _option_sets(options["option"] or [], len(models))
     arenas = [_is_on("arena", text or "on") for text in _one_each("arena", options["arena"], len(models))]
     try:
         return [
@@ -101,13 +103,27 @@ def _runtimes(models: Sequence[str], options: Mapping[str, Any]) -> list[Runtime
                 graph_optimization_level=level,
                 allow_spinning=is_spinning,
                 enable_arena=has_arena,
+                options=chosen,
             )
-            for provider, n_threads, batch, level, is_spinning, has_arena in zip(
-                providers, threads, batches, levels, spinning, arenas, strict=True
+            for provider, n_threads, batch, level, is_spinning, has_arena, chosen in zip(
+                providers, threads, batches, levels, spinning, arenas, option_sets, strict=True
             )
         ]
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def _option_sets(texts: Sequence[str], n: int) -> list[dict[str, str]]:
+    """Return the options of each of `n` models: those given once are of all.
+
+    >>> _option_sets(["a.b=1", "a.b=2", "c.d=x"], 2)
+    [{'a.b': '1', 'c.d': 'x'}, {'a.b': '2', 'c.d': 'x'}]
+    """
+    values = options_by_name(texts)
+    for name, given in values.items():
+        if len(given) not in (1, n):
+            raise InputError(f"--option: expected {name} once, or once for each of {n} models, got {given}")
+    return [{name: given[min(i, len(given) - 1)] for name, given in values.items()} for i in range(n)]
 
 
 def _is_on(option: str, text: str) -> bool:
@@ -169,6 +185,7 @@ def _outcome(found: Interleaved, candidates: Sequence[Candidate]) -> Outcome:
         comparisons=found.comparisons,
         medians_s={label: found.median_s(label) for label in found.measurements},
         notes=tuple(notes),
+        measurements=tuple(found.measurements.values()),
         failed=tuple({"label": label, "reason": _line(error)} for label, error in found.failures.items()),
         details={
             "protocol": found.protocol.to_json(),
@@ -181,14 +198,12 @@ def _outcome(found: Interleaved, candidates: Sequence[Candidate]) -> Outcome:
 
 
 def _measured(found: Interleaved, label: str) -> dict[str, Any]:
-    from dataclasses import asdict
-
     measurement = found.measurements[label]
     model = measurement.model
     return {
         "label": label,
         "model": {"path": model.path, "sha256": model.sha256, "bytes": model.bytes},
-        "runtime": asdict(measurement.runtime),
+        "runtime": measurement.runtime.to_json(),
         "inputs": [dict(entry) for entry in measurement.inputs],
         "block_medians_s": [medians.tolist() for medians in found.block_medians_s[label]],
     }

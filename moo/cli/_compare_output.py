@@ -18,9 +18,9 @@ from moo.metrics import BUILT_IN, format_estimate
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profilers import Comparison, Statistic
+    from profilers import Comparison, Measurement, Statistic
 
-__all__ = ["DeviceTable", "Outcome", "print_outcome", "write_outcome"]
+__all__ = ["DeviceTable", "Outcome", "print_outcome", "profile_beside", "write_outcome"]
 
 _SCHEMA = "moo.compare/1"
 
@@ -49,6 +49,7 @@ class Outcome:
         medians_s: Median latency by label, of all that is in a comparison.
         notes: What a reader must know beside the table, a line each.
         details: Further entries of the file.
+        measurements: Those that were made now, whose samples are written too.
         failed: `label` and `reason` of what could not be measured.
         devices: Where the files are of several machines.
     """
@@ -58,6 +59,7 @@ class Outcome:
     notes: tuple[str, ...]
     details: Mapping[str, Any]
     failed: tuple[Mapping[str, str], ...] = ()
+    measurements: tuple[Measurement, ...] = ()
     devices: DeviceTable | None = None
 
 
@@ -78,9 +80,14 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
-    """Write everything as one document of the schema moo.compare/1; see `write_document` for errors."""
-    from moo.cli._profile_files import write_document
+    """Write everything as one document of the schema moo.compare/1; see `write_document` for errors.
 
+    Measurements that were made now go, with their samples, into a document of moo profile beside it.
+    """
+    from moo.cli._profile_files import save, write_document
+
+    if outcome.measurements:
+        save(profile_beside(path), outcome.measurements, (), ())
     document = {
         "schema": _SCHEMA,
         "comparisons": [comparison.to_json() for comparison in outcome.comparisons],
@@ -90,9 +97,19 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
         },
         "failed": [dict(failure) for failure in outcome.failed],
         "notes": list(outcome.notes),
+        "profile": profile_beside(path).name if outcome.measurements else None,
         **outcome.details,
     }
     write_document(path, document)
+
+
+def profile_beside(path: Path) -> Path:
+    """Return where the measurements behind the comparison at `path` are written.
+
+    >>> profile_beside(Path("out/ab.json")).name
+    'ab.profile.json'
+    """
+    return path.with_name(f"{path.stem}.profile.json")
 
 
 def _table(outcome: Outcome, *, is_wide: bool) -> Table:

@@ -7,7 +7,6 @@ import io
 import json as json_module
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +129,7 @@ def save(
     if not measured and all(failure.is_input for failure in failures):
         return
     failed = [
-        {"model": failure.model, "runtime": asdict(failure.runtime), "reason": failure.reason}
+        {"model": failure.model, "runtime": failure.runtime.to_json(), "reason": failure.reason}
         for failure in failures
     ]
     table = path.with_suffix(".csv")
@@ -155,7 +154,9 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    row = {"model": entry["model"]["path"], "sha256": entry["model"]["sha256"]} | dict(entry["runtime"])
+    options = " ".join(f"{name}={value}" for name, value in entry["runtime"].get("options", {}).items())
+    row = {"model": entry["model"]["path"], "sha256": entry["model"]["sha256"]}
+    row |= entry["runtime"] | {"options": options}
     for name in ("p50", "p95", "p99"):
         row |= _ends(f"latency_{name}_s", entry["latency_s"][name])
     row |= _ends("throughput_per_s", entry["throughput_per_s"])

@@ -27,7 +27,7 @@ _BYTES, _SECONDS = BUILT_IN["peak_memory"], BUILT_IN["load_time"]
 _OPTIONAL = ("arena peak", "rows/s", "load")  # left out of a table that is too wide, in this order
 # settings that are told even where all rows have the same: any value of these, and unusual ones of others
 _ALWAYS_TOLD = ("provider", "intra_op_num_threads", "batch")
-_USUAL = {"graph_optimization_level": "all", "allow_spinning": False, "enable_arena": True}
+_USUAL = {"graph_optimization_level": "all", "allow_spinning": False, "enable_arena": True, "options": ()}
 
 
 def print_rows(console: Console, measured: Sequence[Measurement]) -> None:
@@ -187,7 +187,7 @@ def _notes(measured: Sequence[Measurement]) -> list[str]:
         if any(needed):
             notes.append(f"{name} is not given from fewer than {max(n for n in needed if n)} samples.")
     names = _labels(measured)
-    for note_of in (_assumption, _no_energy, _no_arena):
+    for note_of in (_assumption, _no_energy, _no_arena, _unrest):
         notes += _grouped(names, [note_of(measurement) for measurement in measured])
     return notes
 
@@ -197,6 +197,11 @@ def _assumption(measurement: Measurement) -> str | None:
         return None
     assumed = ", ".join(measurement.assumed_dimensions)
     return f"dimensions taken as 1 for want of a size: {assumed}; give it with --dim NAME=SIZE."
+
+
+def _unrest(measurement: Measurement) -> str | None:
+    verdict = measurement.environment.get("state", {}).get("canary", {}).get("verdict", "quiet")
+    return None if verdict == "quiet" else f"the machine was {verdict} when it began: moo doctor says more."
 
 
 def _no_energy(measurement: Measurement) -> str | None:

@@ -34,6 +34,10 @@ def compare(
     arena: Annotated[
         str | None, typer.Option(help="Keep freed memory, on; or one per model: on,off.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of the provider, NAME=VALUE; repeated, one per model."),
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="quick, standard or rigorous; standard.")] = None,
     dim: Annotated[
         list[str] | None, typer.Option(help="Size of a symbolic dimension, NAME=SIZE; may repeat.")
@@ -59,7 +63,7 @@ def compare(
     """
     from moo.cli._compare_files import compare_files
     from moo.cli._compare_models import compare_models
-    from moo.cli._compare_output import print_outcome, write_outcome
+    from moo.cli._compare_output import print_outcome, profile_beside, write_outcome
     from moo.cli._profile_files import check_writable
     from moo.cli._summary import output_console
 
@@ -70,6 +74,7 @@ def compare(
         "optimization": optimization,
         "spinning": spinning,
         "arena": arena,
+        "option": option or None,
         "mode": mode,
         "dim": dim or None,
         "input": inputs or None,
@@ -80,6 +85,8 @@ def compare(
     is_of_files = _are_files(subjects)
     if json is not None:
         check_writable(json, subjects, schema="moo.compare/")
+        if not is_of_files:
+            check_writable(profile_beside(json), subjects, schema="moo.profile/")
     if is_of_files:
         _refuse(options)
         outcome = compare_files(subjects)

@@ -72,15 +72,15 @@ def _machine(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"quota of the control group: {_number(identity['cgroup_cpu_quota'], ' cores', 'none')}"
     yield f"frequency governor: {_known(identity['governor'])}"
     yield f"memory: {_gibibytes(identity['total_memory_bytes'])}"
-    yield f"kernel: {_known(identity['kernel'])}"
+    yield f"kernel: {_known(document['environment']['software']['kernel'])}"
     kinds = {True: f"yes, product name {_known(identity['hypervisor'])}", False: "no", None: _UNKNOWN}
     yield f"virtual machine: {kinds[identity['is_virtual_machine']]}"
 
 
 def _versions(document: Mapping[str, Any]) -> Iterator[str]:
     versions = dict(document["versions"])
-    identity = document["environment"]["identity"]
-    yield f"{_known(identity['python'])}, numpy {_known(identity['numpy'])}"
+    software = document["environment"]["software"]
+    yield f"{_known(software['python'])}, numpy {_known(software['numpy'])}"
     yield ", ".join(versions.pop("onnxruntime")) or "onnxruntime is not installed"
     del versions["moo"]
     yield ", ".join(f"{name} {number or '(not installed)'}" for name, number in versions.items())

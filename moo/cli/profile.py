@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moo.cli._options import options_by_name
 from moo.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from profilers import Feeds, LatencyBound, Measurement, Protocol, Runtime
 
 __all__ = ["Failure", "profile"]
 
-_FEWEST_DECIDING = 5  # launches before a bound is decided, where the mode has as many
+_FEWEST_LAUNCHES = 5  # before a bound is decided or time may run out, where the mode has as many
+_LONG_S = 20.0
 _ON = {"on": True, "off": False}
 
 
@@ -56,6 +61,13 @@ def profile(
     ] = "all",
     spinning: Annotated[str, typer.Option(help="Idle threads spin: off, on, or off,on.")] = "off",
     arena: Annotated[str, typer.Option(help="Keep freed memory: on, off, or on,off.")] = "on",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A setting of the provider, NAME=VALUE, such as session.set_denormal_as_zero=1 or "
+            "custom_ops_library=FILE; the same name again is another row."
+        ),
+    ] = None,
     mode: Annotated[str, typer.Option(help="quick, standard or rigorous.")] = "standard",
     slo: Annotated[
         list[str] | None, typer.Option(help="Decide a bound such as 'p95 <= 5 ms'; may repeat.")
@@ -68,6 +80,9 @@ def profile(
         typer.Option("--input", help="An input, NAME=SHAPE:DTYPE, such as x=1x3x224x224:float32."),
     ] = None,
     npz: Annotated[Path | None, typer.Option(help="Inputs to use: arrays by name.")] = None,
+    require_slo: Annotated[  # noqa: FBT002  (how typer declares a flag)
+        bool, typer.Option("--require-slo", help="Exit status 1 unless every --slo is PASS in every row.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the inputs that are made.")] = 0,
     operators: Annotated[  # noqa: FBT002  (how typer declares a flag)
         bool, typer.Option("--operators", help="Also show time by operator.")
@@ -90,15 +105,18 @@ def profile(
     from moo.cli._profilers import usual_provider
     from moo.cli._summary import output_console
 
-    options = (threads, batch, optimization, spinning, arena)
+    options = (threads, batch, optimization, spinning, arena, option or [])
     rows = [
         (model, runtime)
         for model in models
         for runtime in _runtimes(provider or usual_provider(model), *options)
     ]
     bounds = [_bound(text) for text in slo or []]
+    if require_slo and not bounds:
+        raise InputError("--require-slo: expected a bound to require, got none: add --slo 'p95 <= 5 ms'")
     protocol = _protocol(mode, profiles=operators)
     feeds = feeds_from(dim or [], inputs or [], npz, seed)
+    was_there = json is not None and json.exists()
     if json is not None:
         check_writable(json, models, schema="moo.profile/")
     if not time_limit > 0:
@@ -111,13 +129,17 @@ def profile(
     try:
         for number, (model, runtime) in enumerate(rows, 1):
             if errors.is_terminal:  # one line, and no thread that redraws it while the model is timed
-                errors.print(f"{number} of {len(rows)}: {model}", markup=False, soft_wrap=True, style="dim")
-            outcome = _measured(model, runtime, protocol, feeds, bounds, time_limit, with_energy=energy)
+                _tell(errors, f"{number} of {len(rows)}: {model}")
+            outcome = _measured(
+                model, runtime, protocol, feeds, bounds, time_limit, with_energy=energy, console=errors
+            )
             if isinstance(outcome, Failure):
                 failures.append(outcome)
             else:
                 measured.append(outcome)
-            if json is not None:  # after each row, so that nothing finished is lost
+            if json is not None and (
+                measured or not was_there
+            ):  # after each row, so that nothing finished is lost
                 unsaved = _try_to_save(json, measured, failures, bounds)
     except KeyboardInterrupt:
         is_stopped = True
@@ -127,14 +149,29 @@ def profile(
         print_operators(console, measured)
     for failure in failures:
         typer.echo(f"moo: {failure}", err=True)
+    if was_there and not measured:
+        typer.echo(f"moo: nothing was measured, so {json} stays as it was", err=True)
     if unsaved is not None:
         typer.echo(f"moo: not written: {unsaved}", err=True)
     if is_stopped:
         typer.echo(f"moo: stopped after {len(measured)} of {len(rows)} rows", err=True)
         return 130
+    if require_slo and not _all_pass(measured, bounds):
+        typer.echo("moo: --require-slo: not every bound is PASS", err=True)
+        return 1
     if unsaved is None and not failures:
         return 0
     return 2 if not measured and all(failure.is_input for failure in failures) else 1
+
+
+def _tell(console: Console, line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True, style="dim")
+
+
+def _all_pass(measured: Sequence[Measurement], bounds: Sequence[LatencyBound]) -> bool:
+    from profilers import bound_verdict
+
+    return all(bound_verdict(found, bound).verdict == "PASS" for found in measured for bound in bounds)
 
 
 def _try_to_save(
@@ -160,14 +197,24 @@ def _measured(
     time_limit_s: float,
     *,
     with_energy: bool,
+    console: Console,
 ) -> Measurement | Failure:
-    """Return a row, which ends as soon as all bounds are decided where there are any."""
-    from moo.cli._profilers import profiler_for
-    from profilers import EnergyPerCall, ModelError, ProfilerError, bound_verdict, measure_energy
+    """Return a row, which ends as soon as all bounds are decided where there are any.
 
-    fewest = min(_FEWEST_DECIDING, protocol.launches)
+    Where launches take long, the console is told how long the row will take at least.
+    """
+    from moo.cli._profilers import profiler_for
+    from profilers import EnergyPerCall, ModelError, ProfilerError, bound_verdict, is_settled, measure_energy
+
+    fewest, started = min(_FEWEST_LAUNCHES, protocol.launches), time.monotonic()
 
     def is_decided(measurement: Measurement) -> bool:
+        launch_s = time.monotonic() - started
+        if len(measurement.launches) == 1 and (fewest - 1) * launch_s > _LONG_S:
+            more_s = (fewest - 1) * launch_s
+            _tell(console, f"a launch took {launch_s:.0f} s, and {fewest} are needed: {more_s:.0f} s more")
+        if not bounds:
+            return is_settled(measurement)
         if len(measurement.launches) < fewest:
             return False
         found = [bound_verdict(measurement, bound) for bound in bounds]
@@ -175,8 +222,7 @@ def _measured(
 
     try:
         profiler = profiler_for(runtime.provider, time_limit_s)
-        until = is_decided if bounds else None
-        measurement = profiler.measure(model, runtime, protocol=protocol, feeds=feeds, until=until)
+        measurement = profiler.measure(model, runtime, protocol=protocol, feeds=feeds, until=is_decided)
     except (ProfilerError, ValueError, InputError) as error:
         is_input = isinstance(error, ModelError | ValueError | InputError)
         return Failure(model, runtime, " ".join(str(error).split()), is_input)
@@ -190,7 +236,7 @@ def _measured(
 
 
 def _runtimes(
-    provider: str, threads: str, batch: str, optimization: str, spinning: str, arena: str
+    provider: str, threads: str, batch: str, optimization: str, spinning: str, arena: str, option: list[str]
 ) -> list[Runtime]:
     """Return every combination, the last option varying fastest.
 
@@ -208,6 +254,7 @@ def _runtimes(
                 graph_optimization_level=values[3],
                 allow_spinning=values[4],
                 enable_arena=values[5],
+                options=values[6],
             )
             for values in itertools.product(
                 _listed(provider),
@@ -216,6 +263,7 @@ def _runtimes(
                 _listed(optimization),
                 _switches("--spinning", spinning),
                 _switches("--arena", arena),
+                _option_sets(option),
             )
         ]
     except ValueError as error:
@@ -238,6 +286,16 @@ def _switches(option: str, text: str) -> list[bool]:
     if not set(words) <= set(_ON):
         raise InputError(f"{option}: expected on, off, or both as on,off, got {text!r}")
     return [_ON[word] for word in words]
+
+
+def _option_sets(texts: Sequence[str]) -> list[dict[str, str]]:
+    """Return every combination of the values given for each name.
+
+    >>> _option_sets(["a.b=1", "c.d=x", "a.b=2"])
+    [{'a.b': '1', 'c.d': 'x'}, {'a.b': '2', 'c.d': 'x'}]
+    """
+    values = options_by_name(texts)
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
 def _protocol(mode: str, *, profiles: bool) -> Protocol:

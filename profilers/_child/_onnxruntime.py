@@ -12,6 +12,7 @@ LEVELS = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
+CUSTOM_OPERATORS = "custom_ops_library"  # the one option that is no entry of the session's configuration
 PROVIDERS = {"cpu": "CPUExecutionProvider"}  # our short name: ONNX Runtime's
 DTYPES = {  # ONNX Runtime's name of the type: numpy's
     "tensor(float)": "float32",
@@ -162,7 +163,10 @@ def open_session(
     for name, value in (attributes or {}).items():
         setattr(options, name, value)
     spinning = "1" if runtime["allow_spinning"] else "0"
-    for key, entry in {"session.intra_op.allow_spinning": spinning, **(entries or {})}.items():
+    chosen = {name: value for name, value in runtime["options"].items() if name != CUSTOM_OPERATORS}
+    if CUSTOM_OPERATORS in runtime["options"]:
+        options.register_custom_ops_library(runtime["options"][CUSTOM_OPERATORS])
+    for key, entry in {"session.intra_op.allow_spinning": spinning, **chosen, **(entries or {})}.items():
         options.add_session_config_entry(key, entry)
     return onnxruntime.InferenceSession(model, options, providers=[PROVIDERS[runtime["provider"]]])
 

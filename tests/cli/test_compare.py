@@ -6,10 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moo.cli import _profilers, main
+from moo.cli import _compare_models, _profilers, main
 from moo.cli._feeds import feeds_from
 from moo.errors import InputError
-from profilers import FakeProfiler, LaunchError, ModelError, Protocol, Runtime, save_measurements
+from profilers import (
+    FakeProfiler,
+    LaunchError,
+    ModelError,
+    Protocol,
+    Runtime,
+    load_measurements,
+    save_measurements,
+)
 from tests.profilers import models
 
 FACTORS = {"a": 1.0, "b": 1.2, "c": 0.8, "same": 1.0}
@@ -99,6 +107,16 @@ def test_the_file_has_all_that_was_found(scripted) -> None:
     blocks = document["measurements"][1]["block_medians_s"]
     assert (len(blocks), sum(map(len, blocks))) == (comparison["n_launches"][1], comparison["n_rounds"])
     assert document["failed"] == []
+    beside = load_measurements(document["profile"])  # with the raw samples
+    assert [found.model.path for found in beside] == ["a.onnx", "b.onnx"]
+    assert sum(len(found.latency_ns) for found in beside[1].launches) >= sum(map(len, blocks))
+
+
+def test_an_option_given_once_is_for_all_and_else_one_each(scripted, capsys) -> None:
+    found = _compare_models._option_sets(["a.b=1", "a.b=2", "c.d=x"], 2)
+    assert found == [{"a.b": "1", "c.d": "x"}, {"a.b": "2", "c.d": "x"}]
+    said = refused(capsys, "a.onnx", "b.onnx", "c.onnx", "--option", "a.b=1", "--option", "a.b=2")
+    assert "--option: expected a.b once, or once for each of 3 models" in said
 
 
 def test_slower_is_a_failure_only_where_asked_for(scripted) -> None:
@@ -192,6 +210,18 @@ def test_files_of_one_launch_get_no_verdict_but_the_reason(capsys) -> None:
     out = capsys.readouterr().out
     assert "AMBIGUOUS" in out
     assert "No verdict for c.json: the spread between launches needs at least 2 of each, got 1 and 5" in out
+
+
+def test_an_upgrade_between_two_files_of_one_machine_is_told_beside_the_verdict(capsys) -> None:
+    names = [save(name, "a") for name in ("old.json", "new.json")]
+    for name, version in zip(names, ("1.30", "1.31"), strict=True):
+        document = json.loads(Path(name).read_text())
+        document["environment"]["software"] = {"onnxruntime": version}
+        Path(name).write_text(json.dumps(document))
+    assert compare(*names) == 0
+    out = capsys.readouterr().out
+    assert "SAME" in out
+    assert "onnxruntime changed (1.30, 1.31) between the files" in out
 
 
 def test_files_of_two_machines_get_a_table_and_no_verdict(capsys) -> None:

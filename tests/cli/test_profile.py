@@ -56,6 +56,44 @@ def test_a_bound_is_decided_and_written(moo, model, tmp_path) -> None:
     assert entry["latency_s"]["launches"] == 5  # decided early, but never by fewer
 
 
+@pytest.mark.parametrize(("bound", "status"), [("p95 <= 10 s", 0), ("p50 <= 1 ns", 1)])
+def test_a_bound_that_is_required_decides_the_exit_status(moo, model, bound, status) -> None:
+    found = profile(moo, model, "--slo", bound, "--require-slo", "--mode", "quick")
+    assert found.status == status
+    assert ("not every bound is PASS" in found.err) == bool(status)
+
+
+def test_an_option_of_the_provider_is_a_row_for_each_value(moo, model, tmp_path) -> None:
+    out, name = tmp_path / "out.json", "session.set_denormal_as_zero"
+    words = [model, "--mode", "quick", "--option", f"{name}=0", "--option", f"{name}=1", "--json", out]
+    found = profile(moo, *words)
+    assert found.status == 0, found.err
+    entries = json.loads(out.read_text())["measurements"]
+    assert [entry["runtime"]["options"] for entry in entries] == [{name: "0"}, {name: "1"}]
+    assert [m.runtime.options for m in load_measurements(out)] == [((name, "0"),), ((name, "1"),)]
+    with (tmp_path / "out.csv").open() as file:
+        assert [row["options"] for row in csv.DictReader(file)] == [f"{name}=0", f"{name}=1"]
+
+
+def test_a_library_of_operators_that_is_none_is_named(moo, model, tmp_path) -> None:
+    library = tmp_path / "operators.so"
+    library.write_text("not a library")
+    found = profile(moo, model, "--mode", "quick", "--option", f"custom_ops_library={library}")
+    assert found.status == 2
+    assert found.err.count("\n") == 1
+    assert "operators.so" in found.err
+
+
+def test_a_run_that_measures_nothing_leaves_the_document_of_one_that_did(moo, model, tmp_path) -> None:
+    out = tmp_path / "out.json"
+    assert profile(moo, model, "--mode", "quick", "--json", out).status == 0
+    before = out.read_bytes()
+    found = profile(moo, model, "--mode", "quick", "--json", out, "--time-limit", "0.01")
+    assert found.status == 1
+    assert out.read_bytes() == before
+    assert "stays as it was" in found.err
+
+
 def test_a_symbolic_dimension_without_a_size_is_told_and_can_be_given(moo, tmp_path) -> None:
     path = models.mixed_types(tmp_path / "mixed.onnx")
     found = profile(moo, path, "--mode", "quick")
@@ -97,6 +135,8 @@ def test_a_provider_that_is_not_there_is_named_and_the_others_run(moo, model) ->
         (["--npz", "none.npz"], "--npz"),
         (["--json", "no/such/folder/x.json"], "--json: folder no/such/folder does not exist"),
         (["--time-limit", "0"], "--time-limit"),
+        (["--require-slo"], "--require-slo: expected a bound to require"),
+        (["--option", "a.b"], "--option: expected NAME=VALUE, got 'a.b'"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line_before_anything_is_measured(

@@ -25,6 +25,7 @@ def test_it_can_be_written_as_strict_json(machine) -> None:
 
 def test_it_holds_every_row_of_its_tables(machine) -> None:
     assert set(machine["identity"]) == set(facts.IDENTITY)
+    assert set(machine["software"]) == set(facts.SOFTWARE)
     assert set(machine["state"]) == set(facts.STATE)
 
 
@@ -56,7 +57,7 @@ def test_facts_that_cannot_be_read_are_none(monkeypatch) -> None:
     monkeypatch.setattr(facts, "_psutil", lambda: None)
     monkeypatch.setattr(facts, "distribution_version", lambda distribution: None)
     machine = environment()
-    found = machine["identity"]
+    found = machine["identity"] | machine["software"]
     unknown = {"cpu_model", "instruction_sets", "physical_cores", "cgroup_cpu_quota", "total_memory_bytes"}
     unknown |= {"is_virtual_machine", "hypervisor", "onnxruntime", "torch"}
     assert {name for name in unknown if found[name] is not None} == set()
@@ -149,6 +150,21 @@ def test_clocks_are_those_of_all_usable_cores_or_none(monkeypatch, texts, clocks
 def test_no_state_is_in_the_identity(machine) -> None:
     assert not set(facts.IDENTITY) & set(facts.STATE)
     assert fingerprint(machine | {"state": {}}) == machine["fingerprint"]
+
+
+def test_an_upgrade_leaves_the_machine_what_it_is(machine) -> None:
+    upgraded = machine | {"software": machine["software"] | {"onnxruntime": "onnxruntime 99"}}
+    assert fingerprint(upgraded) == machine["fingerprint"]
+
+
+def test_two_machines_of_one_kind_are_told_apart_and_their_number_is_not_told(monkeypatch, tmp_path) -> None:
+    found = []
+    for number in ("0f3a9c55aa01", "0f3a9c55aa02"):
+        (tmp_path / "machine-id").write_text(number + "\n")
+        monkeypatch.setattr(facts, "MACHINE_ID", tmp_path / "machine-id")
+        found.append(environment())
+        assert number not in json.dumps(found[-1])
+    assert found[0]["fingerprint"] != found[1]["fingerprint"]
 
 
 def test_it_imports_neither_torch_nor_onnxruntime() -> None:

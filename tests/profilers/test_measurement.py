@@ -126,6 +126,23 @@ def test_few_launches_are_tagged_because_hardly_any_spread_was_seen(n: int) -> N
     assert measurement(*[launch()] * n).tags == ("few_launches",)
 
 
+@pytest.mark.parametrize(
+    ("identity", "is_over"),
+    [
+        ({"affinity": [0, 3], "logical_cores": 8}, True),
+        ({"affinity": None, "logical_cores": 8}, False),
+        ({}, False),
+    ],
+)
+def test_more_threads_than_usable_processors_are_tagged(identity: dict[str, object], is_over: bool) -> None:
+    found = replace(
+        measurement(*[launch()] * 10),
+        runtime=Runtime(intra_op_num_threads=4),
+        environment={"identity": identity, "state": {}},
+    )
+    assert ("oversubscribed" in found.tags) == is_over
+
+
 SLOW_START = np.concatenate([np.full(200, 1_200_000), np.full(200, 1_000_000)])
 
 

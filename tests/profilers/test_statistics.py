@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profilers import bootstrap_interval, quantile_interval, smallest_n
-from profilers._statistics import interval_ranks, quantile_rank, weighted_mean, weighted_quantile
+from profilers._statistics import (
+    interval_ranks,
+    quantile_rank,
+    runs_of_launches,
+    weighted_mean,
+    weighted_quantile,
+)
 
 TAIL = Fraction(1, 40)  # 2.5% on each side
 
@@ -150,6 +156,26 @@ def test_the_interval_over_launches_holds_the_true_median_as_often_as_it_says(n_
         statistic = bootstrap_interval(launches, median, generator, n_resamples=200)
         held += statistic.low <= 0 <= statistic.high
     assert held >= 90  # 95 expected, and what chance takes
+
+
+def test_launches_that_resemble_their_neighbours_give_a_wider_interval() -> None:
+    generator = np.random.default_rng(0)
+    means = np.repeat(generator.standard_normal(5), 4)
+    noise = 0.01 * generator.standard_normal((20, 30))
+    drifting = list(means[:, None] + noise)
+    shuffled = [drifting[index] for index in generator.permutation(20)]
+    wide, narrow = (
+        bootstrap_interval(x, weighted_mean, np.random.default_rng(0)) for x in (drifting, shuffled)
+    )
+    assert wide.value == pytest.approx(narrow.value)
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize(("n", "lengths"), [(1, [1]), (9, [1] * 9), (20, [4] * 5), (60, [6] * 10)])
+def test_runs_hold_every_launch_once_and_are_five_or_more_where_there_are_as_many(n, lengths) -> None:
+    runs = runs_of_launches(n)
+    assert [len(run) for run in runs] == lengths
+    assert np.concatenate(runs).tolist() == list(range(n))
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says() -> None:

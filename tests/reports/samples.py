@@ -25,6 +25,8 @@ ENVIRONMENT: dict[str, Any] = {
         "cgroup_cpu_quota": None,
         "total_memory_bytes": 25276502016,
         "is_virtual_machine": True,
+    },
+    "software": {
         "python": "CPython 3.11.7",
         "onnxruntime": "onnxruntime 1.31.1",
     },
