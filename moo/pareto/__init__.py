@@ -1,7 +1,46 @@
-"""Fronts: dominance, hypervolume and the choice on a front. Arrays in, arrays out; losses only."""
+"""Fronts: dominance, uncertainty, hypervolume, choices. Arrays in, arrays out; losses only."""
 
-from moo.pareto._decision import knee
+from moo.pareto._budget import BudgetChoice, Relaxation, budget_choice
+from moo.pareto._decision import ReferenceChoice, knee, reference_choice
 from moo.pareto._dominance import nondominated
-from moo.pareto._hypervolume import hypervolume_history
+from moo.pareto._draws import Distribution, estimate_draws, resampled_means
+from moo.pareto._exchange import Exchange, exchange
+from moo.pareto._hypervolume import Hypervolume, hypervolume, hypervolume_history, reference_point
+from moo.pareto._uncertainty import Comparison, FrontProbability, front_probability, probability_better
+from moo.pareto._weights import (
+    WeightedChoice,
+    WeightRanges,
+    WeightShares,
+    weight_ranges,
+    weight_shares,
+    weighted_choice,
+)
 
-__all__ = ["hypervolume_history", "knee", "nondominated"]
+__all__ = [
+    "BudgetChoice",
+    "Comparison",
+    "Distribution",
+    "Exchange",
+    "FrontProbability",
+    "Hypervolume",
+    "ReferenceChoice",
+    "Relaxation",
+    "WeightRanges",
+    "WeightShares",
+    "WeightedChoice",
+    "budget_choice",
+    "estimate_draws",
+    "exchange",
+    "front_probability",
+    "hypervolume",
+    "hypervolume_history",
+    "knee",
+    "nondominated",
+    "probability_better",
+    "reference_choice",
+    "reference_point",
+    "resampled_means",
+    "weight_ranges",
+    "weight_shares",
+    "weighted_choice",
+]
