@@ -94,6 +94,9 @@ BUILT_IN: Mapping[str, Metric] = MappingProxyType(
             _row("macs", "multiply-accumulates", "count", "minimize", "static"),
             _row("file_size", "file size", "bytes", "minimize", "measured"),
             _row("peak_memory", "peak memory", "bytes", "minimize", "measured"),
+            _row("device_latency_p50", "device latency p50", "time", "minimize", "measured"),
+            _row("cold_latency_p50", "cold device latency p50", "time", "minimize", "measured"),
+            _row("device_memory", "device memory", "bytes", "minimize", "measured"),
             _row("load_time", "load time", "time", "minimize", "measured"),
         )
     }

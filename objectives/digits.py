@@ -86,7 +86,9 @@ class Digits(TorchTask):
 
     def fit(self, model: nn.Module, trial: optuna.Trial, data: Splits, report: Report) -> None:
         """Train with AdamW under a one-cycle learning rate."""
-        inputs, targets = (torch.from_numpy(array) for array in data.train)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        inputs, targets = (torch.from_numpy(array).to(device) for array in data.train)
+        model.to(device)
         learning_rate = trial.suggest_float("learning_rate", 3e-4, 3e-2, log=True)
         weight_decay = trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True)
         batch_size = trial.suggest_categorical("batch_size", [32, 64, 128])
@@ -96,7 +98,7 @@ class Digits(TorchTask):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps)
         for epoch in range(1, epochs + 1):
             model.train()
-            for rows in torch.randperm(len(inputs)).split(batch_size):
+            for rows in torch.randperm(len(inputs)).to(device).split(batch_size):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(model(inputs[rows]), targets[rows]).backward()
                 optimizer.step()
@@ -105,7 +107,8 @@ class Digits(TorchTask):
 
 
 def accuracy(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the fraction of samples that the model gets right."""
+    """Return the fraction of samples that the model gets right, wherever it is."""
+    device = next(model.parameters()).device
     with torch.no_grad():
-        guesses = model.eval()(torch.from_numpy(inputs)).argmax(dim=1)
+        guesses = model.eval()(torch.from_numpy(inputs).to(device)).argmax(dim=1).cpu()
     return float((guesses == torch.from_numpy(targets)).float().mean())

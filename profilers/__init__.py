@@ -14,21 +14,30 @@
 | how long and how often | `_protocol.py`; `_measuring.py` launches children until it is enough |
 | starting a child, reading what it left | `_launcher.py` |
 | in the child: model, inputs, timing, memory | `_child/` |
-| samples, statistics, intervals, tags | `_measurement.py`, `_statistics.py`, `_tags.py` |
+| samples, statistics, intervals, tags | `_launch.py`, `_measurement.py`, `_statistics.py`, `_tags.py` |
 | bounds; which one is faster | `_bound.py`; `_interleaved.py`, `_comparison.py`, `_student.py` |
 | memory and operators by ONNX Runtime's own profile | `_ort_profile.py` |
 | energy | `_energy.py`, `_energy_run.py` |
+| GPUs: what they are, state, memory, energy | `_gpu/` |
 | the machine, and how quiet it is | `_environment.py`, `_proc.py`, `_probe.py`, `_canary.py` |
 | files | `_document.py`, `_model.py` |
 
-Importing this package loads neither onnxruntime nor torch: models live in child processes.
+Importing this package loads neither onnxruntime nor torch, for models live in child processes, nor pynvml.
 """
 
 from profilers._bound import BoundVerdict, LatencyBound, bound_verdict
 from profilers._canary import NOISY_OTHER_BUSY_CORES, NOISY_STEAL_SHARE, Canary, canary
+from profilers._child._onnxruntime import PROVIDERS as ONNXRUNTIME_PROVIDERS
 from profilers._comparison import Comparison, Verdict, compare_paired, compare_unpaired
 from profilers._document import load_measurements, save_measurements
-from profilers._energy import EnergyMeter, EnergyPerCall, EnergyReading, energy_per_call, joules_between
+from profilers._energy import (
+    EnergyCounters,
+    EnergyMeter,
+    EnergyPerCall,
+    EnergyReading,
+    energy_per_call,
+    joules_between,
+)
 from profilers._energy_run import measure_energy
 from profilers._environment import (
     distribution_version,
@@ -37,18 +46,34 @@ from profilers._environment import (
     has_peak_memory,
     onnxruntime_distributions,
 )
-from profilers._errors import DocumentError, LaunchError, ModelError, ProfilerError, TimeLimitError
+from profilers._errors import (
+    DocumentError,
+    GpuError,
+    LaunchError,
+    ModelError,
+    ProfilerError,
+    ProviderError,
+    TimeLimitError,
+)
 from profilers._fake import FakeProfiler
+from profilers._gpu._clocks import summarise_states
+from profilers._gpu._energy import GpuEnergyMeter
+from profilers._gpu._monitor import GpuMonitor, process_memory
+from profilers._gpu._nvml import NvmlGpus
+from profilers._gpu._records import Answer, GpuFacts, GpuProcess, GpuState
+from profilers._gpu._scripted import ScriptedGpu, ScriptedGpus
+from profilers._gpu._visible import CudaGpu, cuda_gpu
 from profilers._interface import OpenLaunch, Profiler
 from profilers._interleaved import Interleaved, compare_interleaved
-from profilers._measurement import Launch, Measurement
+from profilers._launch import Launch
+from profilers._measurement import Measurement
 from profilers._measuring import Feeds, is_settled
 from profilers._model import ModelFile
 from profilers._onnxruntime import OnnxRuntimeProfiler
 from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
 from profilers._probe import OnnxRuntimeProbe, probe_onnxruntime
 from profilers._protocol import MODES, QUICK, RIGOROUS, STANDARD, Protocol
-from profilers._runtime import Runtime
+from profilers._runtime import OPTIMIZATION_LEVELS, Runtime
 from profilers._statistics import Statistic, bootstrap_interval, quantile_interval, smallest_n
 from profilers._torch import TorchProfiler
 from profilers._visits import Candidate
@@ -57,20 +82,31 @@ __all__ = [
     "MODES",
     "NOISY_OTHER_BUSY_CORES",
     "NOISY_STEAL_SHARE",
+    "ONNXRUNTIME_PROVIDERS",
+    "OPTIMIZATION_LEVELS",
     "QUICK",
     "RIGOROUS",
     "STANDARD",
+    "Answer",
     "ArenaMemory",
     "BoundVerdict",
     "Canary",
     "Candidate",
     "Comparison",
+    "CudaGpu",
     "DocumentError",
+    "EnergyCounters",
     "EnergyMeter",
     "EnergyPerCall",
     "EnergyReading",
     "FakeProfiler",
     "Feeds",
+    "GpuEnergyMeter",
+    "GpuError",
+    "GpuFacts",
+    "GpuMonitor",
+    "GpuProcess",
+    "GpuState",
     "Interleaved",
     "LatencyBound",
     "Launch",
@@ -78,6 +114,7 @@ __all__ = [
     "Measurement",
     "ModelError",
     "ModelFile",
+    "NvmlGpus",
     "OnnxRuntimeProbe",
     "OnnxRuntimeProfiler",
     "OpenLaunch",
@@ -85,8 +122,11 @@ __all__ = [
     "Profiler",
     "ProfilerError",
     "Protocol",
+    "ProviderError",
     "Runtime",
     "RuntimeProfile",
+    "ScriptedGpu",
+    "ScriptedGpus",
     "Statistic",
     "TimeLimitError",
     "TorchProfiler",
@@ -97,6 +137,7 @@ __all__ = [
     "compare_interleaved",
     "compare_paired",
     "compare_unpaired",
+    "cuda_gpu",
     "distribution_version",
     "energy_per_call",
     "environment",
@@ -108,7 +149,9 @@ __all__ = [
     "measure_energy",
     "onnxruntime_distributions",
     "probe_onnxruntime",
+    "process_memory",
     "quantile_interval",
     "save_measurements",
     "smallest_n",
+    "summarise_states",
 ]

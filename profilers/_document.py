@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -17,13 +18,13 @@ from profilers._bound import LatencyBound, bound_verdict
 from profilers._energy import EnergyPerCall
 from profilers._environment import fingerprint
 from profilers._errors import DocumentError
-from profilers._measurement import SCHEMA, Launch, Measurement, write_samples, write_whole
+from profilers._launch import ARRAYS, DEVICE_ARRAYS, Launch, write_samples, write_whole
+from profilers._measurement import SCHEMA, Measurement
 from profilers._model import ModelFile
 from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
 from profilers._protocol import Protocol
 from profilers._runtime import Runtime
 
-ARRAYS = ("latency_ns", "thread_cpu_ns")
 BROKEN_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # from np.load
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ def _entry(measurement: Measurement, samples: str, bounds: Sequence[LatencyBound
 
 def _digest(launches: Sequence[Launch]) -> str:
     """Sixteen hexadecimal digits of the samples' content."""
-    arrays = [getattr(launch, name).tobytes() for launch in launches for name in ARRAYS]
+    arrays = [array.tobytes() for launch in launches for array in launch.arrays().values()]
     parts = [hashlib.sha256(array).digest() for array in arrays]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
@@ -132,9 +133,9 @@ def _holds(file: Path, launches: Sequence[Launch]) -> bool:
     try:
         arrays = _arrays(file)
         return all(
-            np.array_equal(arrays[f"{name}_{index}"], getattr(launch, name))
+            np.array_equal(arrays[f"{name}_{index}"], array)
             for index, launch in enumerate(launches)
-            for name in ARRAYS
+            for name, array in launch.arrays().items()
         )
     except (*BROKEN_ARCHIVE, KeyError, TypeError):
         return False
@@ -191,11 +192,12 @@ def _measurement(
     path: Path, entry: Mapping[str, Any], protocol: Protocol, environment: dict[str, Any]
 ) -> Measurement:
     samples = _samples(path, entry["samples"])
-    names = {field.name for field in fields(Launch)} - set(ARRAYS)
+    names = {field.name for field in fields(Launch)} - {*ARRAYS, *DEVICE_ARRAYS}
     launches = tuple(
         _record(
             Launch,
             **{name: samples[f"{name}_{index}"] for name in ARRAYS},
+            **{name: samples.get(f"{name}_{index}") for name in DEVICE_ARRAYS},
             **{name: launch[name] for name in names.intersection(launch)},  # those with defaults came later
         )
         for index, launch in enumerate(entry["launches"])
@@ -240,9 +242,10 @@ def _record(kind: type[T], **values: Any) -> T:
     hints = get_type_hints(kind)
     for name, value in values.items():
         hint = hints.get(name)
-        if name in ARRAYS or hint is None:
+        if name in (*ARRAYS, *DEVICE_ARRAYS) or hint is None:
             continue
-        allowed = hint | int if float in (hint, *get_args(hint)) else hint
+        parts = [hint] if get_origin(hint) not in (Union, UnionType) else get_args(hint)
+        allowed = (*(get_origin(part) or part for part in parts), *([int] if float in parts else []))
         if not isinstance(value, allowed):
             raise TypeError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
     return kind(**values)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from profilers import _proc
 
@@ -49,6 +50,23 @@ class EnergyPerCall:
     gross_j: float | None
     net_j: float | None
     reason: str | None
+
+
+class EnergyCounters(Protocol):
+    """Counters of energy: a GPU's, or those of the processors (`EnergyMeter`)."""
+
+    def read(self) -> EnergyReading:
+        """The counters now.
+
+        Raises:
+            GpuError: If a GPU's cannot be read or do not count, with the reason.
+            OSError: If the processors' cannot be read.
+        """
+        ...
+
+    def unavailable_reason(self) -> str | None:
+        """Why no energy can be measured here now, before a model is loaded; None where it can."""
+        ...
 
 
 class EnergyMeter:

@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from profilers import _proc
 from profilers._child import _memory
+
+if TYPE_CHECKING:
+    from profilers._gpu._installed import InstalledGpus
 
 MACHINE_ID = Path("/etc/machine-id")
 ONNXRUNTIME_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
@@ -92,6 +95,13 @@ def distribution_version(distribution: str) -> str | None:
         return None
 
 
+def installed_gpus() -> "InstalledGpus":
+    """NVIDIA's GPUs as far as NVML tells of them."""
+    from profilers._gpu._installed import installed_gpus  # which hashes by `salted_hash`
+
+    return installed_gpus()
+
+
 def salted_hash(text: str | None) -> str | None:
     """Eight hexadecimal digits that tell one text from another; None for none.
 
@@ -115,6 +125,7 @@ IDENTITY: dict[str, Callable[[], Any]] = {  # nothing that may change while the 
     "total_memory_bytes": total_memory_bytes,
     "is_virtual_machine": _proc.is_virtual_machine,
     "hypervisor": _proc.hypervisor,
+    "gpus": lambda: installed_gpus().to_json(),
     "number": lambda: salted_hash(_proc.read_text(MACHINE_ID)),
 }
 SOFTWARE: dict[str, Callable[[], Any]] = {
@@ -123,6 +134,7 @@ SOFTWARE: dict[str, Callable[[], Any]] = {
     "numpy": lambda: distribution_version("numpy"),
     "onnxruntime": lambda: next(iter(onnxruntime_distributions()), None),
     "torch": lambda: distribution_version("torch"),
+    "nvidia_driver": lambda: installed_gpus().driver_version,
 }
 STATE: dict[str, Callable[[], Any]] = {
     "time": lambda: datetime.now(UTC).isoformat(timespec="seconds"),

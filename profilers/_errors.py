@@ -7,12 +7,36 @@
         ├── DocumentError      a file of measurements that is missing, broken, or of another schema
         ├── ModelError         the model or its inputs: unreadable, not ONNX, missing external data,
         │                      unsupported operator, inputs that do not fit
+        ├── ProviderError      what was to run it is not here, or its libraries do not load
+        ├── GpuError           a GPU cannot be read, by NVIDIA's driver: `kind` says why in a word
         ├── LaunchError        the child process died or broke: not known to be the model's fault
         └── TimeLimitError     the child was still at work at its time limit, and was killed
 
 Wrong arguments (a provider that is not there, a batch of zero rows) are `ValueError`, as everywhere in
 Python.
 """
+
+from typing import Literal
+
+Refusal = Literal[
+    "not_installed",
+    "no_library",
+    "no_driver",
+    "mismatch",
+    "too_old",
+    "no_permission",
+    "no_device",
+    "lost",
+    "failed",
+    "none_visible",
+    "order_unknown",
+    "mig",
+    "no_counter",
+    "others_unknown",
+    "busy",
+    "unused",
+    "reset",
+]
 
 
 class ProfilerError(Exception):
@@ -21,6 +45,22 @@ class ProfilerError(Exception):
 
 class ModelError(ProfilerError):
     """The model, or the inputs given to it, cannot be used: trying again would fail the same way."""
+
+
+class ProviderError(ProfilerError):
+    """What was to run the model is not here: no device, no driver, a library that does not load."""
+
+
+class GpuError(ProfilerError):
+    """A GPU cannot be read; the message is one line that says why and what to do.
+
+    Attributes:
+        kind: The reason in a word, of which each has its own.
+    """
+
+    def __init__(self, kind: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class LaunchError(ProfilerError):

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from profilers._errors import ModelError
-from profilers._measurement import Launch, Measurement
+from profilers._launch import Launch
+from profilers._measurement import Measurement
 from profilers._measuring import Feeds
 from profilers._model import ModelFile
 from profilers._protocol import QUICK, Protocol
@@ -79,13 +80,13 @@ class FakeProfiler:
         feeds: Feeds | None = None,
         until: Callable[[Measurement], bool] | None = None,
     ) -> Measurement:
-        """See `Profiler.measure`; the launches are the protocol's fewest, or fewer if `until` says so."""
+        """See `Profiler.measure`; without `until` the launches are the protocol's fewest."""
         self._begin(runtime)
         if feeds is not None:
             _rows(feeds.arrays, at_least=runtime.batch)
         path = str(model_path)
         launches: list[Launch] = []
-        for index in range(protocol.launches):
+        for index in range((until and protocol.max_launches) or protocol.launches):
             launches.append(self._launch(path, runtime, index))
             measurement = _measurement(path, runtime, protocol, launches)
             if until is not None and until(measurement):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from profilers._errors import LaunchError, ModelError, TimeLimitError
+from profilers._errors import LaunchError, ModelError, ProviderError, TimeLimitError
 
 WORKER = Path(__file__).parent / "_child" / "__main__.py"
 LONGEST_WAIT_S = 1e6  # the system's calls cannot wait for much longer; a limit above is none
@@ -241,6 +241,8 @@ def _read(folder: Path, status: int | None, model: str, time_limit_s: float) -> 
     facts = json.loads(text)
     if "error" in facts:
         kind, message = facts["error"]["kind"], facts["error"]["message"]
+        if kind == "provider":
+            raise ProviderError(message)
         if kind == "model":
             raise ModelError(f"model {model}: failed at {stage}: {message}")
         advice = ": take a smaller batch, or give smaller dims" if kind == "MemoryError" else ""

@@ -1,17 +1,16 @@
-"""What was measured: raw samples, how they were taken, and the statistics derived from them."""
+"""What was measured: the statistics derived from the raw samples of its launches."""
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from profilers._energy import EnergyPerCall
+from profilers._launch import Launch, write_samples, write_whole
 from profilers._model import ModelFile
 from profilers._ort_profile import RuntimeProfile
 from profilers._protocol import Protocol
@@ -32,77 +31,6 @@ from profilers._tags import find_tags
 SCHEMA = "moo.profile/1"
 REPORTED_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 BOOTSTRAP_SEED = 0  # fixed: the same samples always give the same interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Launch:
-    """One fresh process: its raw samples, and what else was seen in it.
-
-    Attributes:
-        latency_ns: Wall time of each block of calls, shape (n_blocks,), in the order timed; copied,
-            read-only.
-        thread_cpu_ns: CPU time of the calling thread in each block, shape (n_blocks,); copied, read-only. It
-            includes reading the clocks, less than 1 us.
-        calls_per_block: Calls in a block; 1 unless a call is too short to time alone.
-        import_s: Importing numpy and the runtime.
-        session_s: Creating the session: reading, optimising and preparing the model.
-        first_call_s: The first call, before any warm-up.
-        warmup_calls: Untimed calls after the first and before the timing.
-        warmup_agreed: Whether the last two warm-up windows agreed; False when the warm-up budget ended it.
-        peak_memory_bytes: Peak resident memory of the process from the loaded model to the end of the warm-up
-            with each input; None when it could not be read. The interpreter and the runtime's libraries are
-            in it.
-        base_memory_bytes: Resident memory just before the session was created; None when it could not be
-            read.
-        memory_tag: "memory_fallback" when the peak is resident memory read after the calls; None when it is a
-            peak.
-        involuntary_switches: Involuntary context switches of the process while it was timed.
-        provider: Short name of the provider that had the first call on the model, such as "cpu".
-        steal_share: Share of the processors' time that the hypervisor gave to others while it was timed; None
-            where it could not be read, as the next two, or that was too short to tell.
-        pressure_share: Share of that time in which some process of the machine waited for a processor.
-        throttled_s: Seconds of processor time that a control group withheld meanwhile, its quota used up.
-    """
-
-    latency_ns: NDArray[np.int64]
-    thread_cpu_ns: NDArray[np.int64]
-    calls_per_block: int
-    import_s: float
-    session_s: float
-    first_call_s: float
-    warmup_calls: int
-    warmup_agreed: bool
-    peak_memory_bytes: int | None
-    base_memory_bytes: int | None
-    memory_tag: str | None
-    involuntary_switches: int
-    provider: str
-    steal_share: float | None = None
-    pressure_share: float | None = None
-    throttled_s: float | None = None
-
-    def __post_init__(self) -> None:
-        """Take copies of the arrays that nobody can change."""
-        for name in ("latency_ns", "thread_cpu_ns"):
-            array = np.array(getattr(self, name), dtype=np.int64)
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
-        if self.latency_ns.ndim != 1 or not len(self.latency_ns) or (self.latency_ns <= 0).any():
-            raise ValueError("latency_ns must be a non-empty list of times above 0")
-        if self.thread_cpu_ns.shape != self.latency_ns.shape:
-            raise ValueError(
-                f"thread_cpu_ns must have shape {self.latency_ns.shape}, got {self.thread_cpu_ns.shape}"
-            )
-
-    def call_s(self) -> Array:
-        """Seconds a call, shape (n_blocks,): the mean over each block."""
-        return self.latency_ns / (1e9 * self.calls_per_block)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the samples, as a plain dict."""
-        fields = asdict(self)
-        del fields["latency_ns"], fields["thread_cpu_ns"]
-        return fields
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,9 +87,9 @@ class Measurement:
         Raises:
             ValueError: If `q` is not strictly between 0 and 1.
         """
-        if q not in self._latencies:
-            self._latencies[q] = self._latency(q)
-        return self._latencies[q]
+        if ("host", q) not in self._latencies:
+            self._latencies["host", q] = self._latency(q)
+        return self._latencies["host", q]
 
     def _latency(self, q: float) -> Statistic:
         k = max(launch.calls_per_block for launch in self.launches)
@@ -177,9 +105,34 @@ class Measurement:
         )
         return Statistic(None, None, bound.high, bound.n, None, reason)
 
+    def device_latency(self, q: float, *, is_cold: bool = False) -> Statistic:
+        """The `q`-quantile of the time of one call by the device's own clock, in seconds.
+
+        Args:
+            q: Strictly between 0 and 1.
+            is_cold: Whether the device's cache was emptied before each call.
+        """
+        key = ("cold" if is_cold else "device", q)
+        if key not in self._latencies:
+            arrays = [launch.cold_ns if is_cold else launch.device_ns for launch in self.launches]
+            known = [array / 1e9 for array in arrays if array is not None]
+            self._latencies[key] = (
+                self._quantile(known, q)
+                if len(known) == len(arrays)
+                else Statistic(None, None, None, 0, None, "no device with a clock of its own was timed")
+            )
+        return self._latencies[key]
+
+    def device_memory(self) -> Statistic:
+        """Peak of the device's memory that the framework held in the first calls, in bytes, the median."""
+        held = [
+            ((launch.device or {}).get("memory_bytes") or {}).get("reserved_peak") for launch in self.launches
+        ]
+        return self._across_launches(held, "the device's memory")
+
     @cached_property
-    def _latencies(self) -> dict[float, Statistic]:
-        """Those asked for so far: with several launches each takes a bootstrap."""
+    def _latencies(self) -> dict[tuple[str, float], Statistic]:
+        """By clock, those asked for so far: with several launches each takes a bootstrap."""
         return {}
 
     def throughput(self) -> Statistic:
@@ -226,6 +179,7 @@ class Measurement:
             "runtime": self.runtime.to_json(),
             "batch": self.runtime.batch,
             "latency_s": self._latency_json(),
+            "device_latency_s": self._device_json(),
             "throughput_per_s": _interval_json(self.throughput()),
             "memory_bytes": {"process_peak": _whole(memory.value), **self._profile_json()},
             "energy_j": asdict(self.energy) if self.energy else None,
@@ -277,18 +231,20 @@ class Measurement:
         }
 
     def _latency_json(self) -> dict[str, Any]:
-        statistics = {name: self.latency(q) for name, q in REPORTED_QUANTILES.items()}
         entry: dict[str, Any] = {
             "n": sum(len(launch.latency_ns) for launch in self.launches),
             "launches": len(self.launches),
         }
-        for name, statistic in statistics.items():
-            entry[name] = _interval_json(statistic)
-            if statistic.needs_n is not None:
-                entry[f"{name}_needs_n"] = statistic.needs_n
-            if statistic.reason is not None:
-                entry[f"{name}_reason"] = statistic.reason
-        return entry
+        return entry | _quantiles_json(self.latency)
+
+    def _device_json(self) -> dict[str, Any] | None:
+        """Times by the device's clock, with its cache `hot` and `cold`; null where none was timed."""
+        if any(launch.device_ns is None for launch in self.launches):
+            return None
+        return {
+            "hot": _quantiles_json(self.device_latency),
+            "cold": _quantiles_json(partial(self.device_latency, is_cold=True)),
+        }
 
     def _quantile(self, samples: list[Array], q: float) -> Statistic:
         if len(samples) == 1:
@@ -319,6 +275,17 @@ class Measurement:
         return replace(found, low=max(found.low, 0.0))  # nothing takes less than no time
 
 
+def _quantiles_json(latency: Callable[[float], Statistic]) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    for name, statistic in ((name, latency(q)) for name, q in REPORTED_QUANTILES.items()):
+        entry[name] = _interval_json(statistic)
+        if statistic.needs_n is not None:
+            entry[f"{name}_needs_n"] = statistic.needs_n
+        if statistic.reason is not None:
+            entry[f"{name}_reason"] = statistic.reason
+    return entry
+
+
 def _interval_json(statistic: Statistic) -> dict[str, float | None] | None:
     """Value and interval; null where none of the three is known."""
     fields = {"value": statistic.value, "low": statistic.low, "high": statistic.high}
@@ -327,24 +294,3 @@ def _interval_json(statistic: Statistic) -> dict[str, float | None] | None:
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
-
-
-def write_samples(path: Path, launches: Sequence[Launch]) -> None:
-    """Write the arrays `latency_ns_<i>` and `thread_cpu_ns_<i>` of each launch i."""
-    samples = {
-        f"{name}_{index}": getattr(launch, name)
-        for index, launch in enumerate(launches)
-        for name in ("latency_ns", "thread_cpu_ns")
-    }
-    write_whole(path, lambda file: np.savez(file, **samples))
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file under another name, then give it its own; a file half written is removed."""
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial_path.open("wb") as file:
-            write(file)
-        partial_path.replace(path)
-    finally:
-        partial_path.unlink(missing_ok=True)

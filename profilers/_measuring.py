@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from profilers._canary import canary
 from profilers._environment import environment
 from profilers._errors import ModelError, ProfilerError
+from profilers._launch import Launch
 from profilers._launcher import ChildResult, OpenChild, run_child
-from profilers._measurement import Launch, Measurement
+from profilers._measurement import Measurement
 from profilers._model import ModelFile
 from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
 from profilers._protocol import Protocol
@@ -171,6 +172,8 @@ def launch_of(result: ChildResult) -> Launch:
     return Launch(
         latency_ns=result.arrays["latency_ns"],
         thread_cpu_ns=result.arrays["thread_cpu_ns"],
+        device_ns=result.arrays.get("device_ns"),
+        cold_ns=result.arrays.get("cold_ns"),
         **{name: fact for name, fact in result.facts.items() if name not in others},
     )
 

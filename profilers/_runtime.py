@@ -15,7 +15,8 @@ class Runtime:
     Whether a provider is there is for the profiler to say, not for this record.
 
     Attributes:
-        provider: Short lower-case name of the execution provider, such as "cpu".
+        provider: Short lower-case name of the execution provider, such as "cpu"; of several devices of a
+            kind one by its number, such as "cuda:1".
         intra_op_num_threads: Threads inside one operator. The threads between operators are always 1.
         graph_optimization_level: "disable", "basic", "extended" or "all".
         allow_spinning: Whether idle threads burn a core while they wait for work.
@@ -45,6 +46,11 @@ class Runtime:
         """Check every field."""
         if not isinstance(self.provider, str) or not self.provider:
             raise ValueError(f"provider must be a name such as 'cpu', got {self.provider!r}")
+        _, separator, index = self.provider.partition(":")
+        if separator and not (index.isascii() and index.isdigit()):
+            raise ValueError(
+                f"provider must be a name, or one with a number as cuda:1, got {self.provider!r}"
+            )
         for name, value in (("intra_op_num_threads", self.intra_op_num_threads), ("batch", self.batch)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -61,6 +67,15 @@ class Runtime:
             if not isinstance(key, str) or not key or not isinstance(text, str):
                 raise ValueError(f"options must be text by name, got {key!r}: {text!r}")
         object.__setattr__(self, "options", tuple(pairs))
+
+    @property
+    def provider_name(self) -> str:
+        """The provider without the number of its device.
+
+        >>> Runtime(provider="cuda:1").provider_name
+        'cuda'
+        """
+        return self.provider.partition(":")[0]
 
     def has(self, knob: str) -> bool:
         """Whether the provider has the setting of that field at all.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from profilers._statistics import quantile_interval, smallest_n
 
 if TYPE_CHECKING:
-    from profilers._measurement import Launch, Measurement
+    from profilers._launch import Launch
+    from profilers._measurement import Measurement
 
 SWITCHES_PER_S = 100.0  # involuntary context switches of a thread in a second of timed calls
 WALL_PER_CPU = 1.02  # wall time of the calls over CPU time of the calling thread, which does all the work
@@ -26,33 +27,43 @@ def find_tags(measurement: "Measurement") -> tuple[str, ...]:
     """All tags that apply, sorted; ("ok",) when none does.
 
     - assumed_dimensions: a symbolic dimension that nobody gave a size was taken as 1
-    - contended: other work, or the hypervisor, took the processor from at least one launch
+    - contended: other work, or the hypervisor, took the processor from at least one launch, or other
+      processes were on its GPU meanwhile, at work or not
     - few_launches: from 2 to 4 launches, so the interval rests on hardly any spread and is wide
-    - ep_fallback: not the provider that was asked for
+    - ep_fallback: not the provider that was asked for, or not it alone
     - imprecise: an interval is wider than the protocol seeks, or could not be given
     - memory_fallback: resident memory after the calls stands in for the peak
     - not_stationary: the warm-up budget ran out, or the time of a call kept changing
     - oversubscribed: more threads than processors that may be used
     - single_launch: the spread between launches is unseen
-    - throttled: a control group's quota stopped processes during at least one launch
+    - throttled: during at least one launch a control group's quota stopped processes, or the GPU ran slower
+      than it was set to
     - too_few_for_p99: fewer samples than an interval of p99 needs
     """
     launches, runtime = measurement.launches, measurement.runtime
     n = sum(len(launch.latency_ns) for launch in launches)
     applies = {
         "assumed_dimensions": bool(measurement.assumed_dimensions),
-        "contended": any(is_contended(launch, runtime.intra_op_num_threads) for launch in launches),
-        "ep_fallback": any(launch.provider != runtime.provider for launch in launches),
+        "contended": any(
+            is_contended(launch, runtime.intra_op_num_threads) or has_gpu_company(launch)
+            for launch in launches
+        ),
+        "ep_fallback": any(falls_back(launch, runtime.provider) for launch in launches),
         "few_launches": 1 < len(launches) < FEWEST_LAUNCHES,
         "imprecise": not is_precise(measurement),
         "memory_fallback": any(launch.memory_tag == "memory_fallback" for launch in launches),
         "not_stationary": any(not launch.warmup_agreed or has_trend(launch) for launch in launches),
         "oversubscribed": runtime.intra_op_num_threads > _usable_cores(measurement.environment),
         "single_launch": len(launches) == 1,
-        "throttled": any((launch.throttled_s or 0.0) > 0 for launch in launches),
+        "throttled": any((launch.throttled_s or 0.0) > 0 or is_gpu_throttled(launch) for launch in launches),
         "too_few_for_p99": n < smallest_n(0.99),
     }
     return tuple(tag for tag, does_apply in applies.items() if does_apply) or ("ok",)
+
+
+def falls_back(launch: "Launch", provider: str) -> bool:
+    """Whether another provider than the one asked for runs some or all of the model."""
+    return launch.provider != provider or len(launch.assignment or {}) > 1
 
 
 def _usable_cores(environment: "Mapping[str, Any]") -> float:
@@ -70,6 +81,21 @@ def is_contended(launch: "Launch", n_threads: int) -> bool:
     is_often = launch.involuntary_switches > max(1.0, SWITCHES_PER_S * n_threads * wall_ns / 1e9)
     is_stolen = (launch.steal_share or 0.0) > STEAL_SHARE
     return is_often or is_stolen or (n_threads == 1 and wall_ns > WALL_PER_CPU * cpu_ns)
+
+
+def has_gpu_company(launch: "Launch") -> bool:
+    """Whether other processes were seen on the GPU; in a container they cannot be, which does not count."""
+    return (_gpu_clocks(launch).get("n_other_processes") or 0) > 0
+
+
+def is_gpu_throttled(launch: "Launch") -> bool:
+    """Whether a state read before, between or after the timed calls says that the GPU ran too slow."""
+    return _gpu_clocks(launch).get("throttled") is True
+
+
+def _gpu_clocks(launch: "Launch") -> "Mapping[str, Any]":
+    """What `summarise_states` said of the launch's GPU; nothing where there was none, or none was read."""
+    return (launch.device or {}).get("clocks") or {}
 
 
 def has_trend(launch: "Launch") -> bool:

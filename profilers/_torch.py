@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from profilers._child._torch import PROVIDERS
+from profilers._child._torch import CUDA, ON_A_GPU, OPTIONS, PROVIDERS, SCRIPTED
 from profilers._child._torch_models import split_model
 from profilers._errors import ModelError
 from profilers._measurement import Measurement
@@ -17,15 +17,26 @@ from profilers._model import ModelFile
 from profilers._protocol import QUICK, Protocol
 from profilers._runtime import ONNXRUNTIME_KNOBS, Runtime
 
+SHOWN = tuple(name for name in PROVIDERS if name != SCRIPTED)
 NO_PROFILE = "only ONNX Runtime has a profile of its own"
 
 
 class TorchProfiler:
-    """PyTorch on the CPU, each launch in a fresh child process; torch is never loaded into this one.
+    """PyTorch, each launch in a fresh child process; torch is never loaded into this one.
 
-    The provider is `torch`, the model as it is, or `torch-compile`: `torch.compile` with inductor, in its
-    default mode. It compiles in the first call, anew in every launch, so `first_call_s` has the time that
-    takes, the peak memory has the compiler's, and a C++ compiler must be there.
+    The provider is `torch`, the model as it is on the CPU, `torch-compile`, compiled for it by inductor in
+    its default mode, or `torch-cuda`, on a GPU; `torch-cuda:1` is the second that is visible. What is
+    compiled is so in the first call, anew in every launch, so `first_call_s` has the time that takes, the
+    peak memory has the compiler's, and on the CPU a C++ compiler must be there.
+
+    Options are `precision` (fp32, tf32, fp16, bf16: the whole model is turned to it, its inputs too, and
+    outputs are given as float32), `layout` (contiguous, channels-last), and on a GPU `compile` (off,
+    default, reduce-overhead, max-autotune) and `graph` (off, on: a CUDA graph is captured in the first call;
+    copying the inputs to where it reads them is part of each call).
+
+    On a GPU a call ends when the GPU has nothing left to do: that is `latency`. The time by CUDA's events is
+    `device_latency`, hot and cold; a call that takes much longer than that spends its time in launching work.
+    Inputs lie on the GPU beforehand. See `_child/_device.py` for how it is timed.
 
     A model is an archive of `torch.export.save`, `small.pt2`, or a function, `small.py:make`, that takes
     nothing and returns a `torch.nn.Module` with example inputs: a tuple, or a dict by the names of what
@@ -96,16 +107,25 @@ def check_runtime(runtime: Runtime) -> None:
     Raises:
         ValueError: If the provider is not there, or a knob is set that torch does not have.
     """
-    if runtime.provider not in PROVIDERS:
-        raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {runtime.provider!r}")
-    usual = Runtime()
+    provider, usual = runtime.provider_name, Runtime()
+    if provider not in PROVIDERS or (runtime.provider != provider and provider != CUDA):
+        raise ValueError(f"provider must be one of {', '.join(SHOWN)}, got {runtime.provider!r}")
     for name in (name for name in ONNXRUNTIME_KNOBS if getattr(runtime, name) != getattr(usual, name)):
         raise ValueError(
             f"{name} does not apply to provider {runtime.provider}: leave it at {getattr(usual, name)!r}, "
             f"got {getattr(runtime, name)!r}"
         )
-    for name in dict(runtime.options):
-        raise ValueError(f"options: provider {runtime.provider} has none, got {name!r}: leave it out")
+    chosen = dict(runtime.options)
+    for name, value in chosen.items():
+        if name not in OPTIONS or value not in OPTIONS[name]:
+            known = "; ".join(f"{known}={'|'.join(values)}" for known, values in OPTIONS.items())
+            raise ValueError(f"options: expected one of {known}, got {name}={value}")
+        if value in ON_A_GPU.get(name, ()) and provider != CUDA:
+            raise ValueError(f"options: {name}={value} needs provider {CUDA}, got {provider}")
+    if chosen.get("graph") == "on" and chosen.get("compile", "off") != "off":
+        raise ValueError(
+            "options: graph=on captures what is not compiled; compile=reduce-overhead captures too"
+        )
 
 
 def read_model(model_path: str | Path) -> ModelFile:

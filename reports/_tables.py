@@ -16,9 +16,10 @@ from reports._text import DASH, one_line, setting_text, value_text
 
 TAGS = {
     "ok": "Nothing to object to: quiet machine, steady times, intervals as narrow as the protocol seeks.",
-    "contended": "Other work took the processor during at least one launch; times may be too long.",
+    "contended": "Other work took the processor, or was on the GPU, in a launch; times may be too long.",
     "ep_fallback": "The model did not run on the execution provider that was asked for.",
     "assumed_dimensions": "A symbolic dimension that nobody gave a size was taken as 1.",
+    "weights_sensitive": "Training changed how fast the model is: what was measured after it counts.",
     "differs_from_estimator": "On a few rows the artefact does not predict what the estimator does.",
     "float_kernels": "Compressed, but the runtime computes in floating point all the same.",
     "nothing_reduced": "The precision that was asked for changed nothing in the model.",
@@ -29,7 +30,7 @@ TAGS = {
     "not_stationary": "Times kept changing during the measurement, or the warm-up ran out of time.",
     "oversubscribed": "More threads than processors that may be used: they wait for one another.",
     "single_launch": "Measured in one process only: what changes between launches is not in the interval.",
-    "throttled": "A quota stopped processes during at least one launch; times may be too long.",
+    "throttled": "A quota stopped processes, or the GPU was slowed, in a launch; times may be too long.",
     "too_few_for_p99": "Fewer calls than an interval of the 99th percentile needs.",
 }
 

@@ -22,6 +22,8 @@ NEVER = {
     "reports": ["torch", "onnxruntime", "optuna"],
 }
 IN_A_CHILD = {
+    "profilers/_child/_binding.py": "onnxruntime",
+    "profilers/_child/_device.py": "torch",
     "profilers/_child/_onnxruntime.py": "onnxruntime",
     "profilers/_child/_torch.py": "torch",
     "profilers/_child/_torch_models.py": "torch",
@@ -88,9 +90,9 @@ def test_a_package_lists_its_public_names_sorted_and_has_each(package: str) -> N
 @pytest.mark.parametrize(
     ("package", "heavy"),
     [
-        ("moo", ["torch", "onnxruntime", "optuna", "pandas"]),
+        ("moo", ["torch", "onnxruntime", "optuna", "pandas", "pynvml"]),
         ("moo.cli", ["torch", "onnxruntime", "optuna", "pandas", "matplotlib"]),
-        ("profilers", ["torch", "onnxruntime"]),
+        ("profilers", ["torch", "onnxruntime", "pynvml", "psutil"]),
         ("objectives", ["torch", "onnxruntime", "optuna"]),
         ("reports", ["torch", "onnxruntime", "optuna", "matplotlib", "pandas", "plotly"]),
     ],

@@ -81,11 +81,11 @@ def _profiler(provider: str, limit_s: float) -> Profiler:
 
 
 def _runtimes(models: Sequence[str], options: Mapping[str, Any]) -> list[Runtime]:
-    from moo.cli._profilers import usual_provider
+    from moo.cli._profilers import provider_for
     from profilers import Runtime
 
     named = _one_each("provider", options["provider"], len(models))
-    providers = [name or usual_provider(model) for name, model in zip(named, models, strict=True)]
+    providers = [provider_for(model, name) for name, model in zip(named, models, strict=True)]
     threads = [_number("threads", text) for text in _one_each("threads", options["threads"], len(models))]
     batches = [_number("batch", text) for text in _one_each("batch", options["batch"], len(models))]
     levels = [text or "all" for text in _one_each("optimization", options["optimization"], len(models))]
@@ -164,12 +164,12 @@ def _protocol(mode: str) -> Protocol:
 
 def _check_enough(found: Interleaved) -> None:
     """Refuse a result without comparisons, by the fault of the input if it is so."""
-    from profilers import ModelError
+    from profilers import ModelError, ProviderError
 
     if found.comparisons:
         return
     reasons = "; ".join(dict.fromkeys(str(error) for error in found.failures.values()))
-    is_input = any(isinstance(error, ModelError) for error in found.failures.values())
+    is_input = any(isinstance(error, ModelError | ProviderError) for error in found.failures.values())
     raise (InputError if is_input else MooError)(f"fewer than two could be measured: {reasons}")
 
 

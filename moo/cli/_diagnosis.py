@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import moo
-from profilers import environment
+from profilers import GpuEnergyMeter, GpuError, NvmlGpus, environment
 from profilers._canary import NOISY_OTHER_BUSY_CORES, NOISY_STEAL_SHARE, canary
 from profilers._energy import EnergyMeter
 from profilers._environment import distribution_version, has_peak_memory, onnxruntime_distributions
 from profilers._probe import OnnxRuntimeProbe, probe_onnxruntime
 
-__all__ = ["SCHEMA", "Ability", "advice", "diagnose"]
+__all__ = ["SCHEMA", "Ability", "Gpus", "advice", "diagnose", "find_gpus"]
 
 SCHEMA = "moo.doctor/1"
 _PACKAGES = ("onnx", "torch", "onnxscript", "scikit-learn", "skl2onnx", "optuna", "scipy", "nvidia-ml-py")
@@ -40,6 +42,35 @@ class Ability:
     missing: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """NVIDIA's GPUs of this machine, or the reason why none can be read.
+
+    Attributes:
+        devices: `facts` and `state` of each, as `profilers` has them; none where they cannot be read.
+        missing: Why there are none.
+        energy_missing: Why the energy of one of them cannot be measured; None where that of each can.
+    """
+
+    devices: list[dict[str, Any]]
+    missing: str | None
+    energy_missing: str | None
+
+
+def find_gpus() -> Gpus:
+    """Return the GPUs that NVIDIA's driver tells of."""
+    try:
+        with NvmlGpus() as gpus:
+            indices = range(gpus.n_devices)
+            devices = [
+                {"facts": asdict(gpus.facts(index)), "state": asdict(gpus.state(index))} for index in indices
+            ]
+            reasons = [GpuEnergyMeter(gpus, index).unavailable_reason() for index in indices]
+    except GpuError as error:
+        return Gpus([], str(error), str(error))
+    return Gpus(devices, None, next((reason for reason in reasons if reason), None))
+
+
 def diagnose(*, window_s: float = 1.0) -> dict[str, Any]:
     """Return all facts of this machine, as `moo.doctor/1`; takes some two seconds.
 
@@ -48,13 +79,15 @@ def diagnose(*, window_s: float = 1.0) -> dict[str, Any]:
     """
     probe = probe_onnxruntime()
     machine = environment()  # before the canary, which is load itself
+    gpus = find_gpus()
     sample = canary(window_s=window_s)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": _versions(),
         "environment": machine,
+        "gpus": gpus.devices,
         "execution_providers": probe.providers,
-        "abilities": [asdict(ability) for ability in _abilities(probe)],
+        "abilities": [asdict(ability) for ability in _abilities(probe, gpus)],
         "canary": {"verdict": sample.verdict, **asdict(sample)},
     }
     return {**document, "advice": advice(document)}
@@ -124,7 +157,7 @@ def _versions() -> dict[str, Any]:
     return {"moo": moo.__version__, "onnxruntime": onnxruntime_distributions(), **packages}
 
 
-def _abilities(probe: OnnxRuntimeProbe) -> list[Ability]:
+def _abilities(probe: OnnxRuntimeProbe, gpus: Gpus) -> list[Ability]:
     """Return what a study may want, from the commonest to the rarest."""
     runtime = probe.reason if onnxruntime_distributions() else "onnxruntime is not installed"
     cpu = None if probe.providers.get(_CPU) == "runs" else runtime or f"{_CPU} does not run"
@@ -132,6 +165,7 @@ def _abilities(probe: OnnxRuntimeProbe) -> list[Ability]:
     arena = None if probe.has_arena_memory else "the profile of this onnxruntime does not hold it"
     operators = None if probe.has_operator_times else "the profile of this onnxruntime does not hold them"
     energy = EnergyMeter().unavailable_reason()
+    driver = _cuda_missing()
     onnx_cuda = None if probe.providers.get(_CUDA) == "runs" else _without_cuda(probe)
     torch = _not_installed("torch", "onnxscript", extra="torch")
     return [
@@ -141,9 +175,11 @@ def _abilities(probe: OnnxRuntimeProbe) -> list[Ability]:
         Ability("arena memory", cpu or arena),
         Ability("times of operators", cpu or operators),
         Ability("energy of the processor", energy),
-        Ability("CUDA driver and GPU", _cuda_missing()),
+        Ability("CUDA driver and GPU", driver),
         Ability("CUDA in ONNX Runtime", runtime or onnx_cuda),
-        Ability("GPU energy and clocks (NVML)", _nvml_missing()),
+        Ability("CUDA in torch", torch or _torch_without_cuda() or driver),
+        Ability("GPU clocks and memory (NVML)", gpus.missing),
+        Ability("energy of the GPU", gpus.energy_missing),
         Ability("torch models", torch),
         Ability("torch.compile", torch or _compiler_missing()),
         Ability("scikit-learn models", _not_installed("scikit-learn", "skl2onnx", extra="sklearn")),
@@ -166,23 +202,32 @@ def _without_cuda(probe: OnnxRuntimeProbe) -> str:
     return f"{_CUDA} is in the package and does not run: driver, CUDA or cuDNN libraries are missing"
 
 
+def _torch_without_cuda() -> str | None:
+    """Return why the installed torch cannot use a GPU; it is not imported, which takes seconds."""
+    spec = find_spec("torch")
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+        if not _torch_is_built_with_cuda((Path(folder) / "version.py").read_text(encoding="utf-8")):
+            number = distribution_version("torch")
+            return f"torch {number} is built without CUDA: install one with it, as pytorch.org says"
+    return None
+
+
+def _torch_is_built_with_cuda(source: str) -> bool:
+    """Return what torch's own file of versions says, where `cuda` is a text or None.
+
+    >>> _torch_is_built_with_cuda("cuda: Optional[str] = '12.8'"), _torch_is_built_with_cuda("cuda = None")
+    (True, False)
+    """
+    return re.search(r"""^cuda\b[^=\n]*=\s*['"]""", source, re.MULTILINE) is not None
+
+
 def _cuda_missing() -> str | None:
-    return _devices_missing("libcuda.so.1", lambda driver: driver.cuInit(0), "cuDeviceGetCount")
-
-
-def _nvml_missing() -> str | None:
-    """Return why the GPU's own meters cannot be read."""
-    driver = _devices_missing("libnvidia-ml.so.1", lambda nvml: nvml.nvmlInit_v2(), "nvmlDeviceGetCount_v2")
-    reasons: Iterable[str | None] = (driver, _not_installed("nvidia-ml-py", extra="gpu"))
-    return "; ".join(reason for reason in reasons if reason) or None
-
-
-def _devices_missing(library: str, start: Callable[[Any], int], count: str) -> str | None:
-    """Return why a library of NVIDIA's driver finds no device; None where it finds some."""
+    """Return why CUDA finds no device, which may be so where NVML finds some; None where it finds some."""
+    library = "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)
         n_devices = ctypes.c_int(0)
-        status = start(driver) or getattr(driver, count)(ctypes.byref(n_devices))
+        status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(n_devices))
     except (OSError, AttributeError):  # no such library, or no such function in it
         return f"{library} of NVIDIA's driver is not there"
     if status != 0:

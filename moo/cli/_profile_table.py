@@ -24,6 +24,7 @@ __all__ = ["print_operators", "print_rows", "print_verdicts"]
 
 _MOST_OPERATORS = 15
 _BYTES, _SECONDS = BUILT_IN["peak_memory"], BUILT_IN["load_time"]
+_LAUNCH_BOUND = 0.5  # of a call: below, most of it is spent in putting work into the device's queue
 _OPTIONAL = ("arena peak", "rows/s", "load")  # left out of a table that is too wide, in this order
 # settings that are told even where all rows have the same: any value of these, and unusual ones of others
 _ALWAYS_TOLD = ("provider", "intra_op_num_threads", "batch")
@@ -38,9 +39,10 @@ def print_rows(console: Console, measured: Sequence[Measurement]) -> None:
     if not measured:
         return
     rows = [_cells(measurement) for measurement in measured]
-    if not any(measurement.energy for measurement in measured):
-        for row in rows:
-            del row["energy"]
+    is_on_device = any(launch.device_ns is not None for m in measured for launch in m.launches)
+    unused = [] if any(measurement.energy for measurement in measured) else ["energy"]
+    unused += [] if is_on_device else ["on device", "cold", "device memory"]
+    rows = [{title: cell for title, cell in row.items() if title not in unused} for row in rows]
     table = _fitting_table(console, measured, rows) if console.width >= WIDE else None
     if table is not None:
         console.print(table)
@@ -50,9 +52,22 @@ def print_rows(console: Console, measured: Sequence[Measurement]) -> None:
         *_common(measured),
         "latency: of one call, with its 95% interval",
         "memory: peak of the process from the loaded model through its first calls",
+        *_of_devices(measured),
     )
     for note in [*told, *_notes(measured)]:
         console.print(escape(note), soft_wrap=True)
+
+
+def _of_devices(measured: Sequence[Measurement]) -> Iterator[str]:
+    """Yield what to know of times by a device's own clock, where there are any."""
+    if all(launch.device_ns is None for m in measured for launch in m.launches):
+        return
+    yield "on device: one call by the device's own clock; cold: its cache emptied before each call"
+    yield "device memory: most that the framework held there in the first calls"
+    for name, measurement in zip(_labels(measured), measured, strict=True):
+        whole, device = measurement.latency(0.5).value, measurement.device_latency(0.5).value
+        if whole and device and device < _LAUNCH_BOUND * whole:
+            yield f"{name}: the device works {device / whole:.0%} of a call: the host cannot keep it busy"
 
 
 def _labels(measured: Sequence[Measurement]) -> list[str]:
@@ -66,14 +81,30 @@ def _cells(measurement: Measurement) -> dict[str, str]:
         name: format_estimate(_estimate(measurement.latency(q)), BUILT_IN[f"latency_{name}"])
         for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
     }
-    return latencies | {
-        "rows/s": format_value(measurement.throughput().value, BUILT_IN["throughput"]),
-        "memory": format_value(measurement.peak_memory().value, _BYTES),
-        "arena peak": format_value(arena, _BYTES),
-        "energy": _energy(measurement),
-        "load": format_value(measurement.load_time().value, _SECONDS),
-        "launches": str(len(measurement.launches)),
-        "tags": " ".join(measurement.tags),
+    return (
+        latencies
+        | _device_cells(measurement)
+        | {
+            "rows/s": format_value(measurement.throughput().value, BUILT_IN["throughput"]),
+            "memory": format_value(measurement.peak_memory().value, _BYTES),
+            "arena peak": format_value(arena, _BYTES),
+            "energy": _energy(measurement),
+            "load": format_value(measurement.load_time().value, _SECONDS),
+            "launches": str(len(measurement.launches)),
+            "tags": " ".join(measurement.tags),
+        }
+    )
+
+
+def _device_cells(measurement: Measurement) -> dict[str, str]:
+    """Return the times by a device's own clock and its memory; dashes where there was none."""
+    latencies = {
+        title: _estimate(measurement.device_latency(0.5, is_cold=is_cold))
+        for title, is_cold in (("on device", False), ("cold", True))
+    }
+    return {
+        **{title: format_estimate(value, BUILT_IN["latency_p50"]) for title, value in latencies.items()},
+        "device memory": format_value(measurement.device_memory().value, _BYTES),
     }
 
 

@@ -8,13 +8,15 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from moo.errors import InputError, TaskLoadError, did_you_mean
 from objectives import Task
+from profilers import ONNXRUNTIME_PROVIDERS, Runtime, probe_onnxruntime
 
-__all__ = ["load_task"]
+__all__ = ["load_task", "served_by"]
 
 
 def load_task(spec: str) -> Task:
@@ -36,6 +38,40 @@ def load_task(spec: str) -> Task:
         hint = did_you_mean(name, known) if known else "it has no task at all"
         raise TaskLoadError(f"TASK: {place} has no {name!r}; {hint}")
     return _as_task(spec, getattr(module, name))
+
+
+def served_by(task: Task, provider: str | None) -> Task:
+    """Return the task with its candidates served by that provider of ONNX Runtime; None for its own.
+
+    Raises:
+        InputError: If the task serves nothing, or the provider is not here or does not run a tiny model.
+    """
+    runtime = getattr(task, "runtime", None)
+    if provider is None or getattr(runtime, "provider", None) == provider:
+        return task
+    if not isinstance(runtime, Runtime):
+        raise InputError(f"--provider: task {task.name} is served by no runtime: leave it out")
+    try:
+        served = replace(runtime, provider=provider)
+    except ValueError as error:
+        raise InputError(f"--provider: {error}") from error
+    _check_provider(served.provider_name)
+    task.runtime = served  # type: ignore[attr-defined]  # it has one
+    return task
+
+
+def _check_provider(name: str) -> None:
+    if name not in ONNXRUNTIME_PROVIDERS:
+        known = ", ".join(ONNXRUNTIME_PROVIDERS)
+        raise InputError(f"--provider: expected one of {known}, got {name!r}")
+    if name == "cpu":
+        return
+    probe = probe_onnxruntime()
+    outcome = probe.providers.get(ONNXRUNTIME_PROVIDERS[name])
+    if outcome in (None, "fails"):
+        here = ", ".join(known for known, long in ONNXRUNTIME_PROVIDERS.items() if long in probe.providers)
+        why = probe.reason or ("it does not open" if outcome else "the installed onnxruntime has none")
+        raise InputError(f"--provider: {name} cannot be used here: {why}: have one of {here}, see moo doctor")
 
 
 def _is_task(value: object) -> bool:

@@ -19,7 +19,8 @@ def compare(
         typer.Argument(metavar="A B ..", help="Models (.onnx, .pt2), or files of moo profile (.json)."),
     ],
     provider: Annotated[
-        str | None, typer.Option(help="cpu, torch, torch-compile; or one per model: cpu,torch.")
+        str | None,
+        typer.Option(help="cpu, cuda, torch, torch-compile, ..; or one per model: cpu,cuda."),
     ] = None,
     threads: Annotated[
         str | None, typer.Option(help="Threads inside an operator, 1; or one per model: 1,2.")

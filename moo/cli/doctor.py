@@ -11,7 +11,7 @@ import typer
 
 __all__ = ["doctor", "page"]
 
-WIDTH = 100  # columns, so that a page pasted into an issue can be read without scrolling
+WIDTH = 80  # columns, so that a page pasted into an issue or a mail can be read without scrolling
 _UNKNOWN = "unknown"
 
 
@@ -41,6 +41,7 @@ def page(document: Mapping[str, Any]) -> str:
     """Return the document as plain text that is also Markdown, no line longer than `WIDTH`."""
     sections = {
         f"moo {document['versions']['moo']}, {document['environment']['state']['time']}": _machine(document),
+        **({"GPUs": _gpus(document)} if document["gpus"] else {}),
         "Versions": _versions(document),
         "What can be measured here": _abilities(document),
         f"How quiet it is now: {document['canary']['verdict']}": _quiet(document),
@@ -75,6 +76,26 @@ def _machine(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"kernel: {_known(document['environment']['software']['kernel'])}"
     kinds = {True: f"yes, product name {_known(identity['hypervisor'])}", False: "no", None: _UNKNOWN}
     yield f"virtual machine: {kinds[identity['is_virtual_machine']]}"
+
+
+def _gpus(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield two lines for each GPU: what it is, and what it does."""
+    for number, gpu in enumerate(document["gpus"]):
+        facts, state = gpu["facts"], gpu["state"]
+        slices = ", cut in MIG slices" if facts["mig_enabled"] else ""
+        yield (
+            f"GPU {number}: {_known(facts['name'])}, {_gibibytes(facts['total_memory_bytes'])}, compute "
+            f"capability {_known(facts['compute_capability'])}, driver {_known(facts['driver_version'])} "
+            f"(CUDA {_known(facts['cuda_driver_version'])}), power limit "
+            f"{_whole(facts['power_limit_w'], ' W')}{slices}"
+        )
+        yield (
+            f"GPU {number} now: clock {_whole(state['sm_clock_hz'], ' MHz', 1e6)} of "
+            f"{_whole(facts['max_sm_clock_hz'], ' MHz', 1e6)}{_clock_reasons(state['clock_reasons'])}, "
+            f"{_whole(state['temperature_c'], ' degrees C')}, {_whole(state['power_w'], ' W')}, "
+            f"{_gibibytes(state['used_memory_bytes'])} in use, other processes: "
+            f"{_known(state['n_other_processes'])}{_because(state['missing'].get('n_other_processes'))}"
+        )
 
 
 def _versions(document: Mapping[str, Any]) -> Iterator[str]:
@@ -140,6 +161,28 @@ def _percent(share: float | None) -> str:
 
 def _gibibytes(n_bytes: int | None) -> str:
     return _UNKNOWN if n_bytes is None else f"{n_bytes / 2**30:.1f} GiB"
+
+
+def _whole(value: float | None, unit: str, size: float = 1.0) -> str:
+    """Return a number without decimals in a unit of that size.
+
+    >>> _whole(1.98e9, " MHz", 1e6), _whole(None, " W")
+    ('1980 MHz', 'unknown')
+    """
+    return _UNKNOWN if value is None else f"{value / size:.0f}{unit}"
+
+
+def _clock_reasons(words: Sequence[str] | None) -> str:
+    """Return why the clock is not higher, if it is said.
+
+    >>> _clock_reasons(["idle", "power_cap"]), _clock_reasons([])
+    (' (idle, power_cap)', '')
+    """
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _because(reason: str | None) -> str:
+    return "" if reason is None else f" ({reason})"
 
 
 def _clocks(clocks_hz: Sequence[float] | None) -> str:

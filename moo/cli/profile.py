@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moo.cli._options import options_by_name
+from moo.cli._profilers import provider_for
 from moo.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def profile(
     models: Annotated[list[str], typer.Argument(metavar="MODEL..", help="ONNX files, or torch's .pt2.")],
     provider: Annotated[
         str | None,
-        typer.Option(help="cpu, torch, torch-compile; several: cpu,torch. By default what the file is for."),
+        typer.Option(
+            help="cpu, cuda, tensorrt, torch, torch-compile, torch-cuda; several: cpu,cuda:1. Usually cpu, "
+            "or torch for its files."
+        ),
     ] = None,
     threads: Annotated[str, typer.Option(help="Threads inside an operator; several: 1,2.")] = "1",
     batch: Annotated[str, typer.Option(help="Rows in a call; several: 1,8.")] = "1",
@@ -102,15 +106,10 @@ def profile(
     from moo.cli._feeds import feeds_from
     from moo.cli._profile_files import check_writable
     from moo.cli._profile_table import print_operators, print_rows, print_verdicts
-    from moo.cli._profilers import usual_provider
     from moo.cli._summary import output_console
 
     options = (threads, batch, optimization, spinning, arena, option or [])
-    rows = [
-        (model, runtime)
-        for model in models
-        for runtime in _runtimes(provider or usual_provider(model), *options)
-    ]
+    rows = [(model, runtime) for model in models for runtime in _runtimes(model, provider, *options)]
     bounds = [_bound(text) for text in slo or []]
     if require_slo and not bounds:
         raise InputError("--require-slo: expected a bound to require, got none: add --slo 'p95 <= 5 ms'")
@@ -204,7 +203,15 @@ def _measured(
     Where launches take long, the console is told how long the row will take at least.
     """
     from moo.cli._profilers import profiler_for
-    from profilers import EnergyPerCall, ModelError, ProfilerError, bound_verdict, is_settled, measure_energy
+    from profilers import (
+        EnergyPerCall,
+        ModelError,
+        ProfilerError,
+        ProviderError,
+        bound_verdict,
+        is_settled,
+        measure_energy,
+    )
 
     fewest, started = min(_FEWEST_LAUNCHES, protocol.launches), time.monotonic()
 
@@ -224,7 +231,7 @@ def _measured(
         profiler = profiler_for(runtime.provider, time_limit_s)
         measurement = profiler.measure(model, runtime, protocol=protocol, feeds=feeds, until=is_decided)
     except (ProfilerError, ValueError, InputError) as error:
-        is_input = isinstance(error, ModelError | ValueError | InputError)
+        is_input = isinstance(error, ModelError | ProviderError | ValueError | InputError)
         return Failure(model, runtime, " ".join(str(error).split()), is_input)
     if not with_energy:
         return measurement
@@ -236,9 +243,16 @@ def _measured(
 
 
 def _runtimes(
-    provider: str, threads: str, batch: str, optimization: str, spinning: str, arena: str, option: list[str]
+    model: str,
+    provider: str | None,
+    threads: str,
+    batch: str,
+    optimization: str,
+    spinning: str,
+    arena: str,
+    option: list[str],
 ) -> list[Runtime]:
-    """Return every combination, the last option varying fastest.
+    """Return every combination for a model, the last option varying fastest.
 
     Raises:
         InputError: For a value that cannot be read.
@@ -257,7 +271,7 @@ def _runtimes(
                 options=values[6],
             )
             for values in itertools.product(
-                _listed(provider),
+                [provider_for(model, name) for name in (_listed(provider) if provider else [None])],
                 _numbers("--batch", batch),
                 _numbers("--threads", threads),
                 _listed(optimization),

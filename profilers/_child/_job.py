@@ -17,19 +17,33 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from profilers._child._errors import UnusableModelError
+from profilers._child._errors import ProviderError, UnusableModelError
 from profilers._child._inputs import Inputs
 from profilers._child._memory import reset_peak, resident_bytes, status_bytes
 from profilers._child._runner import Runner, make_runner
-from profilers._child._timing import Timer, contention, exceeds, steady_state, visit, warm_up
+from profilers._child._timing import (
+    Timer,
+    contention,
+    device_times,
+    exceeds,
+    steady_state,
+    visit,
+    warm_up,
+)
+
+if TYPE_CHECKING:
+    from profilers._gpu._watch import GpuWatch
 
 PR_SET_PDEATHSIG = 1
 FEWEST_MEMORY_CALLS = 2  # the second call may need twice the memory of the first, in ONNX Runtime's arena
 MOST_PROFILED = 4  # feeds
 MOST_PROFILED_CALLS = 50
-OUT_OF_MEMORY = re.compile("bad_alloc|failed to allocate|can't allocate memory", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(
+    "bad_alloc|failed to allocate|can't allocate memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
 
 
 class Job:
@@ -38,6 +52,9 @@ class Job:
     def __init__(self, request: dict[str, Any], folder: Path) -> None:
         self.request = request
         self.folder = folder
+        self.runner: Runner | None = None
+        self.device_facts: dict[str, Any] = {}
+        self.watch: GpuWatch | None = None
 
     def stage(self, name: str) -> None:
         """Note the stage reached, for the parent to name should this process die."""
@@ -70,19 +87,57 @@ class Job:
         """All stages of a measurement; the samples go to files."""
         timer, calls_per_block, facts = self.warm()
         self.stage("steady state")
+        self.look()
         before = contention()
         switches_before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         n = steady_state(timer, self.request, calls_per_block)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches_before
         disturbed = before.until(contention())
+        self.look()
         self.keep(timer, n)
-        return facts | {"involuntary_switches": switches} | disturbed
+        self.on_device(timer)
+        return facts | {"involuntary_switches": switches} | disturbed | self.device_record()
+
+    def look(self) -> None:
+        """Keep the state of the GPU as it is now, where the model runs on one."""
+        if self.watch is not None:
+            self.watch.read()
+
+    def on_device(self, timer: Timer) -> None:
+        """Time calls by the clock of the device, with its cache as calls leave it, and emptied."""
+        import numpy as np
+
+        if self.runner is None or (device := self.runner.device) is None:
+            return
+        self.stage("device timing")
+        rules = {"n_most": self.request["looks"][-1]["n"], "budget_ns": self.request["min_time_ns"]}
+        for name, is_cold in (("device_ns", False), ("cold_ns", True)):
+            times = device_times(device, self.runner.enqueue, timer.feeds, is_cold=is_cold, **rules)
+            self.look()
+            np.save(self.folder / f"{name}.npy", np.array(times, np.int64))
+
+    def device_record(self) -> dict[str, Any]:
+        """The device, its memory and its states; nothing where the model runs on the processor.
+
+        Its memory is that of the first calls, before the samples exist. What the framework says of the
+        device goes before what its driver says.
+        """
+        device = None if self.runner is None else self.runner.device
+        if device is None and self.watch is None:
+            return {}
+        watched: dict[str, Any] = {}
+        if self.watch is not None:
+            watched = self.watch.facts()
+            self.watch.close()
+        return {"device": watched | ({} if device is None else device.facts()) | self.device_facts}
 
     def warm(self) -> tuple[Timer, int, dict[str, Any]]:
         """The stages up to the end of the warm-up: the timer, the calls in a block, and what was seen."""
         runner, inputs, facts = self.loaded()
+        self.runner = runner
         n_feeds = inputs.count()
         first = self.first_calls(runner, inputs, n_feeds)
+        self.watch = self.opened_watch()
         n_samples = max(self.request["looks"][-1]["n"], self.request["warmup_window"])
         feeds = [runner.prepared(inputs.feed(index)) for index in range(n_feeds)]
         timer = Timer(runner.call, feeds, n_samples)
@@ -97,9 +152,23 @@ class Job:
             facts | first | {"warmup_agreed": agreed, "calls_per_block": calls_per_block},
         )
 
+    def opened_watch(self) -> "GpuWatch | None":
+        """What reads the state of the GPU, if there is one; imported after the peak memory was read."""
+        from profilers._child._onnxruntime import ON_A_GPU
+
+        provider = self.request["runtime"]["provider"]
+        if (self.runner is None or self.runner.device is None) and provider.partition(":")[0] not in ON_A_GPU:
+            return None
+        from profilers._gpu._watch import watch_for
+
+        return watch_for(provider, root_pid=self.request["parent_pid"])
+
     def first_calls(self, runner: Runner, inputs: Inputs, n_feeds: int) -> dict[str, Any]:
         """Time the first call, and read the peak memory after a call with each input."""
         self.stage("first call")
+        device = runner.device
+        if device is not None:
+            device.reset_peak_memory()
         feed = runner.prepared(inputs.feed(0))
         can_reset = reset_peak()
         before_ns = perf_counter_ns()
@@ -114,6 +183,8 @@ class Job:
             called_with_help(runner, feed, inputs)
             n_calls += 1
         peak = status_bytes("VmHWM") if can_reset else None
+        if device is not None:
+            self.device_facts = {"memory_bytes": device.memory(), **runner.compile_facts()}
         return {
             "first_call_s": (after_ns - before_ns) / 1e9,
             "warmup_calls": n_calls - 1,
@@ -125,6 +196,7 @@ class Job:
         """Time a visit for each byte that comes in, answering with a byte, until there are no more."""
         timer, calls_per_block, facts = self.warm()
         self.stage("visits")
+        self.look()
         duration_ns = self.request["visit_ns"]
         is_slow = exceeds(timer, duration_ns)
         sizes, n = [], 0
@@ -136,11 +208,13 @@ class Job:
             stop = visit(timer, calls_per_block, n, duration_ns, is_slow=is_slow)
             sizes.append(stop - n)
             n = stop
+            self.look()
             os.write(answers, b"\n")
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches_before
         disturbed = before.until(contention())
         self.keep(timer, n)
-        return facts | {"involuntary_switches": switches, "visits": sizes} | disturbed
+        seen = {"involuntary_switches": switches, "visits": sizes}
+        return facts | seen | disturbed | self.device_record()
 
     def profile(self) -> dict[str, Any]:
         """What ONNX Runtime's own profile tells of operators and memory, as far as it does."""
@@ -180,6 +254,9 @@ class Job:
 
         from profilers._child._onnxruntime import OnnxRuntimeRunner
 
+        self.request["runtime"]["options"].pop(
+            "graph", None
+        )  # a graph fits one batch; the last may be smaller
         runner, inputs, facts = self.loaded()
         rows, batch = inputs.rows(), self.request["runtime"]["batch"]
         inputs.check_all_given()
@@ -284,6 +361,7 @@ def main(request_path: str) -> int:
     ) as error:  # the child's boundary: the parent gets a kind and a message, never a traceback
         is_model = isinstance(error, UnusableModelError) or is_of_runtime(error)
         kind = "model" if is_model else type(error).__name__
+        kind = "provider" if isinstance(error, ProviderError) else kind
         result = {"error": {"kind": kind, "message": " ".join(str(error).split())}}
     (path.parent / "result.json").write_text(json.dumps(result))
     return 0

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from profilers._child._device import Device
+
 Feed = dict[str, Any]
 
 
@@ -25,7 +27,13 @@ class InputSpec:
 
 
 class Runner(Protocol):
-    """One model in one runtime."""
+    """One model in one runtime.
+
+    Attributes:
+        device: Where the work is done, if it has a clock of its own; there from `load` on.
+    """
+
+    device: Device | None
 
     def import_runtime(self) -> None:
         """Import what runs models; timed as a stage of its own."""
@@ -47,13 +55,19 @@ class Runner(Protocol):
         """The feed as `call` takes it, so that no conversion is timed."""
 
     def call(self, prepared: Any) -> Any:
-        """Run the model once: this, and only this, is timed."""
+        """Run the model once, to its end: this, and only this, is timed."""
+
+    def enqueue(self, prepared: Any) -> Any:
+        """Run the model once without waiting for the device; called only where there is one."""
 
     def outputs(self, called: Any) -> list[Any]:
         """What `call` gave, as numpy arrays in the order of `output_names`."""
 
     def facts(self) -> dict[str, Any]:
         """`provider`: short name of what really runs the model; `available_providers`: what could."""
+
+    def compile_facts(self) -> dict[str, float | None]:
+        """Seconds that compiling took so far, by name; empty where nothing is compiled."""
 
 
 def make_runner(request: Mapping[str, Any]) -> Runner:

@@ -7,11 +7,16 @@ from pathlib import Path
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
+from profilers._child._device import Device
 from profilers._proc import Ticks, cgroup_folders, pressure, read_text, read_ticks, stolen_share
 
 LARGEST_BLOCK = 2**16  # calls in a block; even a call of 1 ns would not need more
 UNTIMED_CALLS = 2  # at the start of a visit: what ran before has emptied the caches
 FEWEST_OF_A_VISIT = 3  # blocks
+DEVICE_CALLS = 20  # in the queue at once
+FEWEST_DEVICE_CALLS = 6  # a median is given however slow a call is
+HOLD = 2  # times as long as the host takes to put a call in the queue
+LONGEST_HOLD_NS = 10_000_000  # by then the queue, of about 1000 kernels, is full
 FEWEST_TICKS = 50  # of 10 ms each on most systems, all processors together
 
 
@@ -22,13 +27,13 @@ class Timer:
         import numpy as np
 
         self._call = call
-        self._feeds = feeds
+        self.feeds = feeds
         self.wall_ns = np.full(n, 0, np.int64)  # written once, so that timing meets no page fault
         self.cpu_ns = np.full(n, 0, np.int64)
 
     def blocks(self, calls_per_block: int) -> list[tuple[Any, ...]]:
         """Tuples of feeds, one for each block in turn: every call of a block gets the next input."""
-        feeds, n, k = self._feeds, len(self._feeds), calls_per_block
+        feeds, n, k = self.feeds, len(self.feeds), calls_per_block
         return [tuple(feeds[(start * k + i) % n] for i in range(k)) for start in range(n)]
 
     def call_block(self, block: tuple[Any, ...]) -> None:
@@ -157,6 +162,63 @@ def exceeds(timer: Timer, duration_ns: int) -> bool:
     """Whether the shortest block seen in the warm-up is longer than that."""
     seen = timer.wall_ns[timer.wall_ns > 0]
     return len(seen) > 0 and int(seen.min()) > duration_ns
+
+
+def device_times(
+    device: Device,
+    enqueue: Callable[[Any], Any],
+    feeds: list[Any],
+    *,
+    n_most: int,
+    budget_ns: int,
+    is_cold: bool,
+) -> list[int]:
+    """Nanoseconds of each call by the device's own clock, between a mark before and one after it.
+
+    The device is held back before each call until the whole of it is in the queue, so the time is what the
+    device needs, and what it would wait for a slow host is not in it: that is in the wall time of a call, and
+    a call that is much longer by it spends its time in launching work. Of a call of more kernels than the
+    queue holds, or one that waits for the device itself, such waits are in the time.
+
+    Args:
+        device: Its clock.
+        enqueue: Puts a call in the queue.
+        feeds: What to call with, in turns.
+        n_most: Calls at most.
+        budget_ns: No calls are put in the queue later than this after the first, once there are 6.
+        is_cold: Whether the device's cache is emptied before each call, outside the marks.
+    """
+    times: list[int] = []
+    hold_ns, call_ns = _untimed(device, enqueue, feeds)
+    n_at_once = max(1, min(DEVICE_CALLS, budget_ns // (hold_ns + call_ns)))
+    end_ns = perf_counter_ns() + budget_ns
+    while len(times) < min(n_most, FEWEST_DEVICE_CALLS) or (
+        len(times) < n_most and perf_counter_ns() < end_ns
+    ):
+        marks = []
+        for index in range(len(times), min(n_most, len(times) + n_at_once)):
+            device.hold(hold_ns)
+            if is_cold:
+                device.clear_cache()
+            before = device.event()
+            enqueue(feeds[index % len(feeds)])
+            marks.append((before, device.event()))
+        device.synchronize()
+        times += [device.elapsed_ns(*pair) for pair in marks]
+    return times
+
+
+def _untimed(device: Device, enqueue: Callable[[Any], Any], feeds: list[Any]) -> tuple[int, int]:
+    """For how long to hold the device back before a call, and how long a call takes, from calls not kept."""
+    queued_ns, called_ns = [], []
+    device.synchronize()
+    for index in range(UNTIMED_CALLS):
+        start_ns = perf_counter_ns()
+        enqueue(feeds[index % len(feeds)])
+        queued_ns.append(perf_counter_ns() - start_ns)
+        device.synchronize()
+        called_ns.append(perf_counter_ns() - start_ns)
+    return min(LONGEST_HOLD_NS, HOLD * max(queued_ns)), max(called_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,14 @@ class LoadedModel:
         module: What is called.
         inputs: The inputs, in the model's order.
         arguments: What `module` is called with, from a tensor for each input by name.
-        output_names: The names of the outputs; a function, for it may take a call of the model.
+        output_names: The names of the outputs; a function, for it may take a call of the model with examples,
+            which are put where `module` is by the function that it is given.
     """
 
     module: Any
     inputs: tuple[InputSpec, ...]
     arguments: Callable[[Tensors], Arguments]
-    output_names: Callable[[], list[str]]
+    output_names: Callable[[Callable[[Any], Any]], list[str]]
 
 
 def split_model(model: str) -> tuple[str, str | None]:
@@ -76,29 +77,32 @@ def split_model(model: str) -> tuple[str, str | None]:
     raise ValueError(f"expected a .pt2 archive of torch.export.save or FILE.py:FUNCTION, got {model!r}")
 
 
-def load_model(model: str) -> LoadedModel:
-    """The model from its archive or its function.
+def load_model(model: str, device: str = "cpu") -> LoadedModel:
+    """The model from its archive or its function, on the device of that name in torch.
 
     Raises:
         UnusableModelError: If there is no usable model.
     """
     file, function = split_model(model)
-    return from_archive(file) if function is None else from_function(file, function)
+    return from_archive(file, device) if function is None else from_function(file, function, device)
 
 
-def from_archive(path: str) -> LoadedModel:
+def from_archive(path: str, device: str = "cpu") -> LoadedModel:
     """The model in an archive of `torch.export.save`.
 
     Loading one evaluates text that is in it, whatever torch is told, so an archive is to be trusted as much
     as a program. What can be kept out is kept out: machine code, and whatever must be unpickled freely.
     """
     import torch
+    from torch.export.passes import move_to_device_pass
 
     check_records(path)
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # torch.export.load asks for free unpickling itself
     try:
         program = torch.export.load(path)
+        if device != "cpu":  # with the constants and devices that its graph names
+            program = move_to_device_pass(program, device)
         module = program.module()
     except UnpicklingError as error:
         raise UnusableModelError(REFUSAL.format("pickled objects")) from error
@@ -108,7 +112,7 @@ def from_archive(path: str) -> LoadedModel:
         ) from error
     outputs = program.graph_signature.user_outputs
 
-    def output_names() -> list[str]:
+    def output_names(place: Callable[[Any], Any]) -> list[str]:  # noqa: ARG001  (the archive tells them)
         return [name for name, _ in named_leaves(program.call_spec.out_spec.unflatten(list(outputs)))]
 
     return LoadedModel(module, *exported_inputs(program), output_names)
@@ -151,7 +155,7 @@ def exported_inputs(program: Any) -> tuple[tuple[InputSpec, ...], Callable[[Tens
     return tuple(inputs), arguments
 
 
-def from_function(file: str, function: str) -> LoadedModel:
+def from_function(file: str, function: str, device: str = "cpu") -> LoadedModel:
     """The model and the example inputs that a function in a person's own file returns.
 
     The leading dimension of each example is the batch, and the others are fixed. Files beside this one can be
@@ -160,14 +164,15 @@ def from_function(file: str, function: str) -> LoadedModel:
     module, examples = returned(file, function)
     module.eval()
     given = by_name(module, examples)
+    module.to(device)
     inputs = tuple(with_batch(input_spec(name, example)) for name, example in given.items())
     is_named = isinstance(examples, Mapping)
 
     def arguments(tensors: Tensors) -> Arguments:
         return ((), dict(tensors)) if is_named else (tuple(tensors[name] for name in given), {})
 
-    def output_names() -> list[str]:
-        positional, named = arguments(given)
+    def output_names(place: Callable[[Any], Any]) -> list[str]:
+        positional, named = arguments({name: place(example) for name, example in given.items()})
         return [name for name, _ in named_leaves(module(*positional, **named))]
 
     return LoadedModel(module, inputs, arguments, output_names)

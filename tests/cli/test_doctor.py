@@ -2,11 +2,13 @@
 
 import copy
 import getpass
+import importlib.util
 import json
 import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,10 @@ import pytest
 from moo.cli import _diagnosis, main
 from moo.cli._diagnosis import advice
 from moo.cli.doctor import WIDTH, page
+from profilers import GpuError, GpuProcess, ScriptedGpu, ScriptedGpus
+from profilers._gpu._scripted import CALM, PLAIN
+
+NO_GPU = _diagnosis.Gpus([], "why", "why no energy")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +111,7 @@ def test_a_full_disk_is_status_1_and_leaves_the_old_file(tmp_path, monkeypatch, 
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(_diagnosis, "diagnose", lambda: document)
-    monkeypatch.setattr("profilers._measurement.write_whole", full)
+    monkeypatch.setattr("profilers._launch.write_whole", full)
     assert moo_doctor("--json", str(file)) == 1
     assert capsys.readouterr().err == f"moo: error: --json: {file} cannot be written: {os.strerror(28)}\n"
     assert file.read_text() == '{"schema": "moo.doctor/1"}'
@@ -189,7 +195,7 @@ def test_without_onnxruntime_nothing_can_be_timed(monkeypatch) -> None:
     monkeypatch.setattr(_diagnosis, "distribution_version", lambda name: None)
     monkeypatch.setattr(_diagnosis, "onnxruntime_distributions", list)
     probe = _diagnosis.OnnxRuntimeProbe({}, False, False, "it fails")
-    missing = {ability.name: ability.missing for ability in _diagnosis._abilities(probe)}
+    missing = {ability.name: ability.missing for ability in _diagnosis._abilities(probe, NO_GPU)}
     assert missing["latency"] == missing["arena memory"] == "onnxruntime is not installed"
     assert missing["torch models"].startswith("torch and onnxscript are not installed: the extra 'torch'")
     assert missing["torch.compile"] == missing["torch models"]
@@ -198,7 +204,7 @@ def test_without_onnxruntime_nothing_can_be_timed(monkeypatch) -> None:
 def test_a_provider_that_is_listed_and_does_not_run_is_told_apart() -> None:
     def missing(**providers: str) -> str | None:
         probe = _diagnosis.OnnxRuntimeProbe({"CPUExecutionProvider": "runs", **providers}, True, True)
-        return {a.name: a.missing for a in _diagnosis._abilities(probe)}["CUDA in ONNX Runtime"]
+        return {a.name: a.missing for a in _diagnosis._abilities(probe, NO_GPU)}["CUDA in ONNX Runtime"]
 
     assert missing(CUDAExecutionProvider="runs") is None
     assert "does not run" in missing(CUDAExecutionProvider="fails")
@@ -236,6 +242,113 @@ class Driver:
 def test_the_driver_says_whether_there_is_a_gpu(driver, said, monkeypatch) -> None:
     monkeypatch.setattr(_diagnosis.ctypes, "CDLL", lambda library: driver)
     assert _diagnosis._cuda_missing() == said
+
+
+def has_gpus(monkeypatch, *devices: ScriptedGpu, pid_mismatch: str | None = None) -> _diagnosis.Gpus:
+    monkeypatch.setattr(_diagnosis, "NvmlGpus", lambda: ScriptedGpus(devices, pid_mismatch=pid_mismatch))
+    return _diagnosis.find_gpus()
+
+
+def test_each_gpu_has_its_lines_and_the_file_holds_all_of_it(monkeypatch, document) -> None:
+    facts = replace(PLAIN, name="NVIDIA H200", power_limit_w=1000.0, driver_version="570.86")
+    state = replace(CALM, sm_clock_hz=1.2e9, temperature_c=88.4, clock_reasons=("power_cap", "sw_thermal"))
+    others = [GpuProcess(1, 2**30), GpuProcess(2, None)]
+    first = ScriptedGpu("GPU-1", facts, [state], processes=lambda: others, energy_mj=lambda: 1)
+    found = has_gpus(monkeypatch, first, ScriptedGpu("GPU-2"))
+    text = page(document | {"gpus": found.devices})
+    flat = " ".join(text.split())
+    assert (
+        "### GPUs - GPU 0: NVIDIA H200, 80.0 GiB, compute capability 9.0, driver 570.86 (CUDA 12.8), power "
+        "limit 1000 W - GPU 0 now: clock 1200 MHz of 1980 MHz (power_cap, sw_thermal), 88 degrees C, 100 W, "
+        "1.0 GiB in use, other processes: 2 - GPU 1: scripted, "
+    ) in flat
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert json.loads(json.dumps(found.devices, allow_nan=False))[0]["state"]["temperature_c"] == 88.4
+    assert "GPU-1" not in json.dumps(found.devices)
+
+
+def test_a_gpu_that_tells_nothing_still_has_its_lines(monkeypatch, document) -> None:
+    nothing = ("uuid_hash", "index", "missing")
+    silent = {name: None for name in PLAIN.__dataclass_fields__ if name not in nothing}
+    facts = replace(PLAIN, **silent, missing=dict.fromkeys(silent, "why"))
+    mute = {name: None for name in CALM.__dataclass_fields__ if name != "missing"}
+    state = replace(CALM, **mute, missing=dict.fromkeys(mute, "why"))
+    found = has_gpus(monkeypatch, ScriptedGpu("GPU-1", facts, [state]), pid_mismatch="in a container")
+    text = page(document | {"gpus": found.devices})
+    assert "None" not in text
+    assert "other processes: unknown (in a container)" in " ".join(text.split())
+
+
+def test_a_machine_without_a_gpu_has_no_lines_of_one(document) -> None:
+    assert "### GPUs" not in page(document | {"gpus": []})
+
+
+def test_a_gpu_in_slices_is_said(monkeypatch, document) -> None:
+    found = has_gpus(monkeypatch, ScriptedGpu("GPU-1", replace(PLAIN, mig_enabled=True)))
+    assert "cut in MIG slices" in " ".join(page(document | {"gpus": found.devices}).split())
+    assert "cut in slices" in found.energy_missing
+
+
+def test_what_gpus_can_be_asked_is_said_with_the_reason(monkeypatch) -> None:
+    probe = _diagnosis.OnnxRuntimeProbe({"CPUExecutionProvider": "runs"}, True, True)
+
+    def abilities(found: _diagnosis.Gpus) -> list[str | None]:
+        missing = {ability.name: ability.missing for ability in _diagnosis._abilities(probe, found)}
+        return [missing["GPU clocks and memory (NVML)"], missing["energy of the GPU"]]
+
+    counting = ScriptedGpu("GPU-1", energy_mj=lambda: 7)
+    assert abilities(has_gpus(monkeypatch, counting)) == [None, None]
+    clocks, energy = abilities(has_gpus(monkeypatch, counting, ScriptedGpu("GPU-2")))
+    assert clocks is None
+    assert energy.startswith("GPU 1 shows no energy counter")
+
+    def refuse() -> ScriptedGpus:
+        raise GpuError("no_driver", "the driver is not loaded")
+
+    monkeypatch.setattr(_diagnosis, "NvmlGpus", refuse)
+    assert abilities(_diagnosis.find_gpus()) == ["the driver is not loaded"] * 2
+    assert _diagnosis.find_gpus().devices == []
+
+
+@pytest.mark.parametrize(
+    ("source", "is_built"),
+    [
+        ("__all__ = ['cuda', 'hip']\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None", True),
+        ("__all__ = ['cuda']\ncuda: Optional[str] = None\nhip: Optional[str] = '6.4'", False),
+        ('cuda = "11.8"', True),
+        ("cuda = None", False),
+        ("", False),
+    ],
+)
+def test_a_torch_without_cuda_is_told_by_its_own_file(source, is_built, monkeypatch, tmp_path) -> None:
+    (tmp_path / "version.py").write_text(source)
+    spec = importlib.util.spec_from_file_location(
+        "torch", tmp_path / "none.py", submodule_search_locations=[str(tmp_path)]
+    )
+    monkeypatch.setattr(_diagnosis, "find_spec", lambda name: spec)
+    monkeypatch.setattr(_diagnosis, "distribution_version", lambda name: "2.13.0+cpu")
+    expected = "torch 2.13.0+cpu is built without CUDA: install one with it, as pytorch.org says"
+    assert _diagnosis._torch_without_cuda() == (None if is_built else expected)
+
+
+def test_this_torch_is_told_as_torch_itself_does() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert (_diagnosis._torch_without_cuda() is None) == (torch.version.cuda is not None)
+
+
+@pytest.mark.parametrize(
+    ("torch_reason", "driver_reason", "expected"),
+    [(None, None, None), (None, "no driver", "no driver"), ("no CUDA", "no driver", "no CUDA")],
+)
+def test_torch_needs_its_cuda_first_and_then_the_driver(
+    monkeypatch, torch_reason, driver_reason, expected
+) -> None:
+    monkeypatch.setattr(_diagnosis, "_torch_without_cuda", lambda: torch_reason)
+    monkeypatch.setattr(_diagnosis, "_cuda_missing", lambda: driver_reason)
+    monkeypatch.setattr(_diagnosis, "_not_installed", lambda *packages, extra: None)
+    probe = _diagnosis.OnnxRuntimeProbe({"CPUExecutionProvider": "runs"}, True, True)
+    missing = {ability.name: ability.missing for ability in _diagnosis._abilities(probe, NO_GPU)}
+    assert missing["CUDA in torch"] == expected
 
 
 def test_the_command_line_names_it_without_loading_anything_heavy() -> None:

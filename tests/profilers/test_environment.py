@@ -173,3 +173,10 @@ def test_it_imports_neither_torch_nor_onnxruntime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_without_a_gpu_there_is_none_and_no_driver(machine) -> None:
+    installed = facts.installed_gpus()
+    assert machine["identity"]["gpus"] == installed.to_json()
+    assert (machine["identity"]["gpus"] is None) == (installed.identities is None)
+    assert machine["software"]["nvidia_driver"] == installed.driver_version

@@ -333,7 +333,9 @@ def test_a_missing_file_is_named(tmp_path, name) -> None:
 
 
 def test_an_unknown_provider_is_refused_with_those_that_are_there() -> None:
-    with pytest.raises(ValueError, match="provider must be one of torch, torch-compile, got 'cpu'"):
+    with pytest.raises(
+        ValueError, match="provider must be one of torch, torch-compile, torch-cuda, got 'cpu'"
+    ):
         PROFILER.measure("m.pt2", Runtime())
 
 
