@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class Evaluation:
         files: Other files of the trial, such as raw samples, by role; paths relative to the sweep's folder.
         curve: What training reported: step, then values by name.
         seconds: Wall time of each stage, in seconds.
+        variants: The same trained model deployed otherwise: for each the parameters that differ, and its own
+            evaluation. Each becomes a trial of its own; they are no part of the stored form.
     """
 
     metrics: Mapping[str, Estimate]
@@ -100,6 +102,7 @@ class Evaluation:
     files: Mapping[str, str] = field(default_factory=dict)
     curve: tuple[tuple[int, Mapping[str, float]], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    variants: tuple[tuple[Mapping[str, Any], Evaluation], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the versioned JSON form."""
@@ -148,6 +151,13 @@ class TrialContext:
         is_baseline: Whether relative bounds and gains will rest on this trial, so that it is worth
             measuring better.
         metrics: Names of the metrics that the problem needs.
+        needs_cost: Whether measured cost decides anything before the training ends, so that it is worth
+            measuring the untrained model.
+        keep: Takes what is known by now; that is kept if the trial ends early.
+        check: The same, before training; raises `optuna.TrialPruned` where a constraint is violated beyond
+            doubt.
+        violated: Lines on the constraints that metric values violate: `beyond_doubt`, or by value alone.
+        should_stop: Told quality at a step of training; True where the pruner stops the trial.
     """
 
     root: Path
@@ -155,3 +165,12 @@ class TrialContext:
     seed: int
     is_baseline: bool = False
     metrics: tuple[str, ...] = ()
+    needs_cost: bool = False
+    keep: Callable[[Evaluation], None] = lambda partial: None  # noqa: ARG005
+    check: Callable[[Evaluation], None] = lambda partial: None  # noqa: ARG005
+    violated: Callable[..., list[str]] = lambda metrics, *, beyond_doubt=True: []  # noqa: ARG005
+    should_stop: Callable[[int, Mapping[str, float]], bool] = lambda step, values: False  # noqa: ARG005
+
+    def path_of(self, name: str) -> str:
+        """Return the path of a file in the trial's folder as an evaluation has it."""
+        return (self.folder / name).relative_to(self.root).as_posix()

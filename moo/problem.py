@@ -184,6 +184,18 @@ class Constraint:
             return beyond(best)
         return None
 
+    def is_surely_violated(self, estimate: Estimate, bound: float) -> bool:
+        """Whether the whole interval lies beyond the bound; a value without an interval is never sure.
+
+        >>> constraint = Constraint.parse("latency_p95 <= 5 ms")
+        >>> [constraint.is_surely_violated(Estimate(0.006, *ends), 0.005) for ends in ((), (0.004, 0.007))]
+        [False, False]
+        >>> constraint.is_surely_violated(Estimate(0.006, 0.0055, 0.007), 0.005)
+        True
+        """
+        best = estimate.low if self.sense == "<=" else estimate.high
+        return best is not None and (best > bound if self.sense == "<=" else best < bound)
+
     def violation_sd(self, estimate: Estimate, bound: float) -> float | None:
         """Return the standard deviation of the violation, None where the estimate has no interval.
 

@@ -39,6 +39,7 @@ class FinishedTrial:
         stage: The stage that failed, or None.
         reason: Why it failed or was pruned, in one line, or None.
         is_baseline: Whether this is the configuration that gains are stated against.
+        parent: Number of the trial whose trained model this one deploys otherwise; None for one of its own.
         duration_s: Wall time in seconds, or None where it is not known.
     """
 
@@ -50,6 +51,7 @@ class FinishedTrial:
     stage: str | None = None
     reason: str | None = None
     is_baseline: bool = False
+    parent: int | None = None
     duration_s: float | None = None
 
     def estimate(self, metric: str) -> Estimate:

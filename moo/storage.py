@@ -4,7 +4,9 @@ What this project keeps beside Optuna's own records, all in user attributes:
 
 - study `moo:study`: the problem, the task's identity, the seed, the folder (`moo.study/1`)
 - study `moo:setting`: the machine and the protocol, as plain JSON
-- trial `moo:evaluation` (`moo.evaluation/1`), `moo:failure`, `moo:duration_s`, `moo:baseline`; and what
+- trial `moo:evaluation` (`moo.evaluation/1`); `moo:partial`, the same of one that ended early; `moo:parent`,
+  the number of the trial whose trained model it deploys otherwise; `moo:failure`, `moo:duration_s`,
+  `moo:baseline`; `moo:rungs` and `moo:stopped_at` of pruners; `moo:noise` for samplers; and what
   `moo.workers` keeps: which process runs it, and how often it was begun
 
 The problem and the task are compared on resume, so that one study never mixes two questions.
@@ -45,6 +47,8 @@ SCHEMA = "moo.study/1"
 STUDY = "moo:study"
 SETTING = "moo:setting"
 EVALUATION = "moo:evaluation"
+PARTIAL = "moo:partial"
+PARENT = "moo:parent"
 FAILURE = "moo:failure"
 DURATION = "moo:duration_s"
 BASELINE = "moo:baseline"
@@ -266,7 +270,7 @@ def _refuse_other_machine(name: str, storage: BaseStorage, setting: Mapping[str,
 def finished_trial(trial: FrozenTrial) -> FinishedTrial:
     """Return a stored trial as a row of the results."""
     attrs = trial.user_attrs
-    record = attrs.get(EVALUATION)
+    record = attrs.get(EVALUATION if trial.state != TrialState.PRUNED else PARTIAL)
     failure = attrs.get(FAILURE) or {}
     return FinishedTrial(
         number=trial.number,
@@ -277,5 +281,6 @@ def finished_trial(trial: FrozenTrial) -> FinishedTrial:
         stage=failure.get("stage"),
         reason=failure.get("reason"),
         is_baseline=bool(attrs.get(BASELINE)),
+        parent=attrs.get(PARENT),
         duration_s=attrs.get(DURATION),
     )

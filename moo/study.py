@@ -22,6 +22,7 @@ from moo import workers
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
+from moo.pruning import Pruner, make_pruner
 from moo.results import FinishedTrial, Results
 from moo.samplers import make_sampler
 from moo.sweep import Sweep
@@ -44,6 +45,7 @@ def optimize(
     n_trials: int,
     timeout_s: float | None = None,
     sampler: str | BaseSampler = "auto",
+    pruner: str | Pruner | None = None,
     seed: int | None = None,
     storage: str | None = None,
     study_name: str | None = None,
@@ -66,6 +68,8 @@ def optimize(
             included.
         timeout_s: No trial is begun after this many seconds; None for no limit.
         sampler: A name from `moo.samplers.SAMPLER_NAMES`, or any Optuna sampler.
+        pruner: What stops trials that are not worth training on: `halving` or `hyperband`, with options as in
+            `halving:eta=4,min_resource=2`; for one objective also Optuna's by name; None for none.
         seed: Makes proposals and training repeatable; None draws one and stores it.
         storage: A database URL; None for an SQLite file in `folder`.
         study_name: None for the task's name.
@@ -95,6 +99,7 @@ def optimize(
         n_trials=n_trials,
     )
     named(seed=0)  # one that is unknown or cannot do this is refused before anything is written
+    chosen_pruner = make_pruner(pruner, problem)
     identity, setting = task.identity(), task.setting()
     database = _open(storage, root)
     begun = stored.stored_record(database, name)
@@ -112,7 +117,16 @@ def optimize(
     study = Study(optuna_study, database, problem)
     if observer is not None:
         observer.begun(study.results(), n_trials)
-    sweep = Sweep(optuna_study, database, problem, task, root=root, seed=used_seed, observer=observer)
+    sweep = Sweep(
+        optuna_study,
+        database,
+        problem,
+        task,
+        root=root,
+        seed=used_seed,
+        observer=observer,
+        pruner=chosen_pruner,
+    )
     sweep.run(
         n_trials,
         until=None if timeout_s is None else clock() + timeout_s,

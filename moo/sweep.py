@@ -7,9 +7,9 @@ import logging
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
 import sqlalchemy.exc
@@ -19,19 +19,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.errors import FitError, InputError, MeasureError, SweepError, TrialError
+from moo.errors import FitError, InputError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
-from moo.metrics import Metric
+from moo.outcome import MAX_REASON, judged, known_bounds, noise, variant_trial
 from moo.problem import Problem
+from moo.pruning import NoPruning, Pruner
 from moo.results import FinishedTrial, commonest_failures
 from moo.samplers import NOISE, SpaceWatch, trial_seed
+from moo.staging import Staging
 from moo.task import Observer, Task
 
 __all__ = ["Sweep"]
 
 _log = logging.getLogger("moo")
 
-_MAX_REASON = 500
 _PAUSE_S = 0.2
 _STORAGE_ERRORS = (OSError, StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 
@@ -47,6 +48,7 @@ class Sweep:
         root: The sweep's folder, absolute.
         seed: The study's seed.
         observer: Told of each trial this process finished.
+        pruner: Stops trials that are not worth training on; None for never.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Sweep:
         root: Path,
         seed: int,
         observer: Observer | None,
+        pruner: Pruner | None = None,
     ) -> None:
         self._study = study
         self._storage = storage
@@ -67,6 +70,9 @@ class Sweep:
         self._root = root
         self._seed = seed
         self._observer = observer
+        self._pruner = pruner or NoPruning()
+        self._staging: Staging | None = None  # of the trial that runs
+        self._fresh: Evaluation | None = None  # made for it now, not by an earlier attempt
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._space = SpaceWatch()
@@ -119,7 +125,7 @@ class Sweep:
         if running and workers.release_stale_trials(self._storage, self._study.study_name):
             trials = self._trials()
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        n_finished = sum(trial.state.is_finished() for trial in trials)
+        n_finished = sum(trial.state.is_finished() and not _is_variant(trial) for trial in trials)
         if n_finished >= n_trials:
             return "done"
         if n_finished + len(running) >= n_trials:
@@ -190,12 +196,14 @@ class Sweep:
     def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
         """Evaluate a trial: the one place where anything a task does wrong is caught."""
         folder = self._root / "trials" / f"{trial.number:05d}"
+        self._staging = self._fresh = None
         try:
             return self._values(trial, self._evaluation(trial, folder))
         except InputError:
             raise
         except optuna.TrialPruned as pruned:
             self._store_failure(trial, "pruned", str(pruned) or "pruned by the task")
+            self._store_partial(trial)
             return TrialState.PRUNED
         except TrialError as error:
             self._store_failure(trial, error.stage, str(error), folder)
@@ -210,12 +218,21 @@ class Sweep:
             return Evaluation.from_json(record)
         shutil.rmtree(folder, ignore_errors=True)  # what a cut-off attempt left
         folder.mkdir(parents=True)
+        is_baseline = bool(trial.user_attrs.get(stored.BASELINE))
+        staging = self._staging = Staging(
+            trial, self._problem, self._pruner, baseline=self._baseline, is_baseline=is_baseline
+        )
         context = TrialContext(
             root=self._root,
             folder=folder,
             seed=trial_seed(self._seed, trial.number),
-            is_baseline=bool(trial.user_attrs.get(stored.BASELINE)),
+            is_baseline=is_baseline,
             metrics=tuple(metric.name for metric in self._problem.metrics),
+            needs_cost=staging.needs_cost,
+            keep=staging.keep,
+            check=staging.check,
+            violated=staging.violated,
+            should_stop=staging.should_stop,
         )
         evaluation = self._task.evaluate(trial, context)
         if not isinstance(evaluation, Evaluation):
@@ -223,41 +240,31 @@ class Sweep:
         if context.is_baseline:
             self._refuse_partial_baseline(trial)
         trial.set_user_attr(stored.EVALUATION, evaluation.to_json())
+        self._fresh = evaluation
         return evaluation
 
     def _values(self, trial: optuna.Trial, evaluation: Evaluation) -> list[float]:
         """Set the trial's constraints and return its objective values."""
-        values = [_value(evaluation.metrics, o.metric.name) for o in self._problem.objectives]
         is_baseline = bool(trial.user_attrs.get(stored.BASELINE))
         bounds = self._problem.bounds(evaluation.metrics if is_baseline else self._baseline)
-        for constraint, bound in zip(self._problem.constraints, bounds, strict=True):
-            estimate = _estimate(evaluation.metrics, constraint.metric.name)
-            violation = constraint.violation(estimate, bound)
-            if violation is None:
-                raise MeasureError(f"'{constraint}' cannot be decided: {estimate.reason or 'no value'}")
-            if constraint.key not in trial.constraints:  # set by an earlier attempt, from the same evaluation
-                trial.set_constraint(constraint.key, violation)
+        values, violations = judged(self._problem, evaluation.metrics, bounds)
+        for key, violation in violations.items():
+            if key not in trial.constraints:  # set by an earlier attempt, from the same evaluation
+                trial.set_constraint(key, violation)
         if is_baseline:
             self._baseline = evaluation.metrics
-        trial.set_user_attr(NOISE, self._noise(evaluation.metrics, bounds))
+        trial.set_user_attr(NOISE, noise(self._problem, evaluation.metrics, bounds))
         return values
 
-    def _noise(self, metrics: Mapping[str, Estimate], bounds: Sequence[float]) -> dict[str, Any]:
-        """Return how uncertain what was measured is, as samplers read it.
-
-        The interval of a score is left out: it is about other data, and measuring again would not change it.
-        """
-
-        def measured(metric: Metric) -> Estimate:
-            return metrics[metric.name] if metric.stage == "measured" else Estimate(None)
-
-        return {
-            "objectives": [measured(objective.metric).sd for objective in self._problem.objectives],
-            "constraints": {
-                constraint.key: constraint.violation_sd(measured(constraint.metric), bound)
-                for constraint, bound in zip(self._problem.constraints, bounds, strict=True)
-            },
-        }
+    def _store_partial(self, trial: optuna.Trial) -> None:
+        """Keep what a trial that ends early has shown."""
+        staging = self._staging
+        if staging is None or staging.partial is None:
+            return
+        staging.settle(self._trials())
+        bounds = known_bounds(self._problem, self._baseline)
+        trial.set_user_attr(NOISE, noise(self._problem, staging.partial.metrics, bounds))
+        trial.set_user_attr(stored.PARTIAL, staging.partial.to_json())
 
     def _refuse_partial_baseline(self, trial: optuna.Trial) -> None:
         missing = sorted(set(trial.params) - set(self._task.baseline() or {}))
@@ -270,7 +277,7 @@ class Sweep:
         self, trial: optuna.Trial, stage: str, reason: str, folder: Path | None = None
     ) -> None:
         text = " ".join(reason.split()) or "no reason given"
-        trial.set_user_attr(stored.FAILURE, {"stage": stage, "reason": text[:_MAX_REASON]})
+        trial.set_user_attr(stored.FAILURE, {"stage": stage, "reason": text[:MAX_REASON]})
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)  # the task may have removed it
             (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
@@ -278,6 +285,9 @@ class Sweep:
     def _tell(self, trial: optuna.Trial, outcome: list[float] | TrialState) -> None:
         if isinstance(outcome, list):
             frozen = self._study.tell(trial, outcome)
+            for params, variant in self._fresh.variants if self._fresh is not None else ():
+                bounds = self._problem.bounds(self._baseline)
+                self._study.add_trial(variant_trial(self._problem, bounds, frozen, params, variant))
         else:
             frozen = self._study.tell(trial, state=outcome)
         finished = stored.finished_trial(frozen)
@@ -305,21 +315,12 @@ class Sweep:
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
+def _is_variant(trial: FrozenTrial) -> bool:
+    return trial.user_attrs.get(stored.PARENT) is not None
+
+
 def _baseline_failed(trial: FinishedTrial) -> str:
     return f"the baseline failed, and bounds are relative to it: {trial.stage}: {trial.reason}"
-
-
-def _estimate(metrics: Mapping[str, Estimate], name: str) -> Estimate:
-    return metrics.get(name, Estimate(None, reason=f"the task gave no {name}"))
-
-
-def _value(metrics: Mapping[str, Estimate], name: str) -> float:
-    estimate = _estimate(metrics, name)
-    if estimate.value is None:
-        raise MeasureError(f"no {name}: {estimate.reason or 'no value'}")
-    if estimate.value in (float("inf"), float("-inf")):
-        raise MeasureError(f"{name} is {estimate.value}: expected a finite number")
-    return estimate.value
 
 
 def _describe(error: BaseException) -> str:

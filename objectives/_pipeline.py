@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moo.errors import MeasureError, ScoreError
+from moo.errors import MeasureError, ScoreError, TrialError
 from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
 from moo.metrics import BUILT_IN, Metric
 from objectives._accuracy import fraction_correct
+from objectives._choices import Chosen
+from objectives._compression import CompressionFacts
 from objectives._task import checked_metrics
 from profilers import Feeds, Measurement, Profiler, ProfilerError, Protocol, Runtime, Statistic, fingerprint
 
-__all__ = ["LATENCIES", "Deployment", "Score", "Stopwatch", "machine_part"]
+__all__ = [
+    "LATENCIES",
+    "Deployment",
+    "Score",
+    "Stopwatch",
+    "machine_part",
+    "measured_metrics",
+    "tags_after",
+    "variant",
+    "with_compression",
+]
 
 Score = Mapping[str, float | Estimate | NDArray[np.bool_]]
 """What `score()` returns: a number, an estimate, or which samples are correct, by metric name."""
@@ -28,6 +41,9 @@ Score = Mapping[str, float | Estimate | NDArray[np.bool_]]
 LATENCIES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 _MEASURED = set(BUILT_IN) - {"accuracy"}
 _ROTATED_BATCHES = 32
+_DECIDING_LAUNCHES = 3  # of an untrained model
+_LAUNCH_SPREAD = 0.05  # of the median; see benchmarks/results/measuring.md
+_DISTURBED = {"contended", "not_stationary", "throttled"}
 _MACHINE = ("cpu_model", "machine", "logical_cores", "onnxruntime")
 
 
@@ -90,10 +106,34 @@ class Deployment:
         Raises:
             MeasureError: If the process that measures it fails.
         """
+        return self._measured(seed, None)
+
+    def _measured(self, seed: int, until: Callable[[Measurement], bool] | None) -> Measurement:
         with self.watch.stage("measure"), _profiling():
             inputs = {name: _rotated(array, self.runtime.batch) for name, array in self.inputs.items()}
             feeds = Feeds(arrays=inputs, seed=seed)
-            return self.profiler.measure(self.path, self.runtime, protocol=self.protocol, feeds=feeds)
+            return self.profiler.measure(
+                self.path, self.runtime, protocol=self.protocol, feeds=feeds, until=until
+            )
+
+    def measure_until_decided(self, context: TrialContext) -> Measurement:
+        """Return a measurement of up to three launches, until it is clear whether it violates a constraint.
+
+        One launch is enough where no value is beyond its bound: then nothing is decided. With several, the
+        interval sees how launches spread.
+
+        Raises:
+            MeasureError: If the process that measures it fails.
+        """
+
+        def is_decided(measurement: Measurement) -> bool:
+            metrics = measured_metrics(measurement)
+            if not context.violated(metrics, beyond_doubt=False):
+                return True
+            return len(measurement.launches) > 1 and bool(context.violated(metrics))
+
+        protocol = dataclasses.replace(self.protocol, launches=1, max_launches=_DECIDING_LAUNCHES)
+        return dataclasses.replace(self, protocol=protocol)._measured(context.seed, is_decided)
 
     def evaluation(
         self,
@@ -113,26 +153,82 @@ class Deployment:
             scored = score(outputs, self.targets)
             quality, correct = _split_score(scored)
             metrics = {**checked_metrics(quality, own_metrics), **static, **measured_metrics(measurement)}
-        measurement.save(context.folder)
-        files = {"measurement": "measurement.json", "samples": "samples.npz"}
+        record = self.record(context, measurement)
         if correct:
             arrays: dict[str, Any] = {**correct}
             np.savez_compressed(context.folder / "correct.npz", **arrays)
-            files["correct"] = "correct.npz"
-        folder = context.folder.relative_to(context.root)
-        return Evaluation(
-            metrics=metrics,
-            tags=measurement.tags,
-            artefact=Artefact(
-                path=(folder / self.path.name).as_posix(),
-                sha256=measurement.model.sha256,
-                bytes=measurement.model.bytes,
-            ),
-            runtime=self.runtime.to_json(),
-            environment=fingerprint(measurement.environment),
-            files={role: (folder / name).as_posix() for role, name in files.items()},
-            seconds=self.watch.seconds,
+            record["files"]["correct"] = context.path_of("correct.npz")
+        artefact = Artefact(
+            path=context.path_of(self.path.name),
+            sha256=measurement.model.sha256,
+            bytes=measurement.model.bytes,
         )
+        return Evaluation(metrics=metrics, tags=measurement.tags, artefact=artefact, **record)
+
+    def record(self, context: TrialContext, measurement: Measurement) -> dict[str, Any]:
+        """Keep the samples in the trial's folder; return what an `Evaluation` says of how it was measured."""
+        measurement.save(context.folder)
+        names = {"measurement": "measurement.json", "samples": "samples.npz"}
+        return {
+            "runtime": self.runtime.to_json(),
+            "environment": fingerprint(measurement.environment),
+            "files": {role: context.path_of(name) for role, name in names.items()},
+            "seconds": self.watch.seconds,
+        }
+
+
+def with_compression(
+    evaluation: Evaluation, chosen: Chosen, facts: CompressionFacts, context: TrialContext
+) -> Evaluation:
+    """Return the evaluation with the precision in its runtime, and what the compression did in a file."""
+    runtime = {**evaluation.runtime, "precision": str(chosen.compression)}
+    if chosen.compression.precision == "fp32":
+        return dataclasses.replace(evaluation, runtime=runtime)
+    (context.folder / "compression.json").write_text(json.dumps(facts.to_json(), indent=1) + "\n")
+    return dataclasses.replace(
+        evaluation,
+        runtime=runtime,
+        tags=_with_tags(evaluation.tags, facts.tags),
+        files={**evaluation.files, "compression": context.path_of("compression.json")},
+    )
+
+
+def tags_after(evaluation: Evaluation, cost: Evaluation) -> tuple[str, ...]:
+    """Return the tags of a trained model, `weights_sensitive` among them where training changed its cost.
+
+    That is where the median latencies before and after differ by more than their intervals, each widened by
+    5%, which launches of one model differ by, and neither was disturbed.
+    """
+    if _DISTURBED & {*evaluation.tags, *cost.tags}:
+        return evaluation.tags
+    before, after = (found.metrics.get("latency_p50", Estimate(None)) for found in (cost, evaluation))
+    is_apart = _is_below(before, after) or _is_below(after, before)
+    return _with_tags(evaluation.tags, ("weights_sensitive",)) if is_apart else evaluation.tags
+
+
+def variant(evaluate: Callable[[TrialContext], Evaluation], context: TrialContext, index: int) -> Evaluation:
+    """Return the evaluation of a trained model deployed otherwise, in a folder of its own.
+
+    One that fails costs the others nothing: it has no values, but the reason.
+    """
+    place = dataclasses.replace(context, folder=context.folder / f"variant-{index}")
+    place.folder.mkdir()
+    try:
+        return evaluate(place)
+    except TrialError as error:
+        reason = f"{error.stage}: {error}"
+        return Evaluation(metrics={name: Estimate(None, reason=reason) for name in context.metrics})
+
+
+def _is_below(one: Estimate, other: Estimate) -> bool:
+    if one.high is None or other.low is None:
+        return False
+    return one.high * (1 + _LAUNCH_SPREAD) < other.low * (1 - _LAUNCH_SPREAD)
+
+
+def _with_tags(tags: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    found = sorted({*tags, *more} - {"ok"})
+    return tuple(found) or ("ok",)
 
 
 def measured_metrics(measurement: Measurement) -> dict[str, Estimate]:
@@ -143,6 +239,18 @@ def measured_metrics(measurement: Measurement) -> dict[str, Estimate]:
         "peak_memory": _estimate(measurement.peak_memory()),
         "load_time": _estimate(measurement.load_time()),
         "file_size": Estimate.exact(measurement.model.bytes),
+        **_device_metrics(measurement),
+    }
+
+
+def _device_metrics(measurement: Measurement) -> dict[str, Estimate]:
+    """Return what a device with a clock of its own told; nothing where there was none."""
+    if any(launch.device_ns is None for launch in measurement.launches):
+        return {}
+    return {
+        "device_latency_p50": _estimate(measurement.device_latency(0.5)),
+        "cold_latency_p50": _estimate(measurement.device_latency(0.5, is_cold=True)),
+        "device_memory": _estimate(measurement.device_memory()),
     }
 
 

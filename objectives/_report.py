@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from moo.errors import FitError, did_you_mean
 from moo.metrics import Metric, known_metrics
@@ -16,9 +16,15 @@ class Report:
 
     Args:
         metrics: The task's own metrics beside the built-in ones.
+        should_stop: Asked at each report whether the trial is worth going on with; None for never.
     """
 
-    def __init__(self, metrics: Iterable[Metric] = ()) -> None:
+    def __init__(
+        self,
+        metrics: Iterable[Metric] = (),
+        should_stop: Callable[[int, Mapping[str, float]], bool] | None = None,
+    ) -> None:
+        self._should_stop = should_stop
         self._known = known_metrics({metric.name: metric for metric in metrics})
         self._curve: list[tuple[int, dict[str, float]]] = []
 
@@ -30,6 +36,7 @@ class Report:
             values: Quality by metric name.
 
         Raises:
+            optuna.TrialPruned: If the trial is not worth going on with: let it through.
             FitError: For an unknown metric, a step that goes back, or a value that is not finite.
         """
         step = int(step)
@@ -40,7 +47,12 @@ class Report:
                 raise FitError(f"report: unknown metric {name!r}; {did_you_mean(name, self._known)}")
             if not math.isfinite(value):
                 raise FitError(f"report: {name} is {value} at step {step}: training diverged")
-        self._curve.append((step, {name: float(value) for name, value in values.items()}))
+        reported = {name: float(value) for name, value in values.items()}
+        self._curve.append((step, reported))
+        if self._should_stop is not None and self._should_stop(step, reported):
+            from optuna import TrialPruned  # which takes half a second, and is there by now
+
+            raise TrialPruned(f"stopped at step {step}: others do better with as much training")
 
     @property
     def curve(self) -> tuple[tuple[int, dict[str, float]], ...]:

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import torch
 from numpy.typing import NDArray
 
 from moo.errors import FitError
-from moo.evaluation import Evaluation, TrialContext
+from moo.evaluation import Estimate, Evaluation, TrialContext
 from objectives._accuracy import correct_predictions
+from objectives._choices import Choices, Chosen
+from objectives._compression import compress
 from objectives._data import Splits
 from objectives._export import INPUT_NAME, check_same_outputs, export_onnx, framework_outputs
-from objectives._pipeline import LATENCIES, Deployment, Score, Stopwatch, machine_part
+from objectives._pipeline import (
+    LATENCIES,
+    Deployment,
+    Score,
+    Stopwatch,
+    machine_part,
+    measured_metrics,
+    tags_after,
+    variant,
+    with_compression,
+)
 from objectives._report import Report
 from objectives._size import count_macs, count_parameters
 from objectives._task import Task
 from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime, environment, smallest_n
-
-if TYPE_CHECKING:
-    import optuna
 
 __all__ = ["TorchTask"]
 
@@ -36,11 +49,16 @@ _BASELINE_LAUNCHES = 6  # the fewest that give the median over launches an inter
 class TorchTask(Task):
     """A family of PyTorch models: a person gives `data`, `build` and `fit`.
 
-    A trial is built, fitted, exported to ONNX, run in its runtime, compared with torch on the
-    same rows, measured, and scored on the validation data through the runtime.
+    A trial is built; where a constraint or a pruner asks for it, the untrained model is exported and
+    measured, and the trial ends there if its cost violates a constraint beyond doubt. It is fitted, exported
+    to ONNX, compared with torch on the same rows, compressed, measured, and scored on the validation data
+    through the runtime that would serve it.
 
     Attributes:
         runtime: How candidates are served.
+        deploy: What else may be chosen when a trained model is deployed, such as its precision.
+        cost_first: Whether cost may be measured on the untrained model; False where it depends on fitting,
+            as that of a model whose weights are pruned: then nothing ends a trial before it is trained.
         protocol: How they are timed.
         profiler: What runs and measures them.
         tolerance: Largest difference between the artefact's and torch's outputs, as a fraction
@@ -48,6 +66,8 @@ class TorchTask(Task):
     """
 
     runtime: Runtime = Runtime()
+    deploy: Choices = Choices()
+    cost_first: bool = True
     protocol: Protocol = QUICK
     profiler: Profiler = OnnxRuntimeProfiler()
     tolerance: float = 1e-3
@@ -93,35 +113,152 @@ class TorchTask(Task):
 
     def identity(self) -> dict[str, str]:
         """Return the digests of the task's parts, its runtime and protocol among them."""
-        return {**super().identity(), "runtime": repr(self.runtime), "protocol": repr(self.protocol)}
+        own = {name: repr(getattr(self, name)) for name in ("runtime", "deploy", "protocol")}
+        return {**super().identity(), **own}
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
-        """Return the evaluation of one trial."""
-        watch, report = Stopwatch(), Report(self.metrics)
+        """Return the evaluation of one trial: cost first, then training, then all of it as deployed.
+
+        Raises:
+            optuna.TrialPruned: If the cost of the untrained model violates a constraint beyond doubt, or
+                training is not worth going on with.
+        """
+        watch = Stopwatch()
+        chosen = self.deploy.suggested(trial, self.runtime)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
-            model = self._fitted(trial, watch, report)
-        inputs, targets = self._splits.validation.numpy()
-        rows = torch.from_numpy(np.ascontiguousarray(inputs[:_CHECKED_ROWS]))
-        example = _two_rows(rows)
-        static = {"parameters": count_parameters(model), "macs": count_macs(model, example)}
-        path = context.folder / "model.onnx"
+            model, data = self._built(trial, watch)
+            state = torch.get_rng_state()
+            cost = self._cost(model, data, chosen, context, watch)
+            torch.set_rng_state(state)  # so that a model is trained alike, whether its cost was asked for
+            report = Report(self.metrics, context.should_stop)
+            try:
+                with watch.stage("fit"):
+                    self.fit(model, trial, data.for_search(), report)
+            except optuna.TrialPruned:
+                context.keep(dataclasses.replace(cost, curve=report.curve, seconds=watch.seconds))
+                raise
+        model = model.eval().cpu()
+        deployed = self._deployed(model, data, context, watch)
+        evaluation = deployed(chosen, context)
+        evaluation = dataclasses.replace(evaluation, curve=report.curve, tags=tags_after(evaluation, cost))
+        variants = tuple(
+            (other.params, variant(partial(deployed, other), context, index))
+            for index, other in enumerate(self.deploy.others(chosen, self.runtime), 1)
+        )
+        for name in ("untrained", "trained"):  # what counts is beside them
+            shutil.rmtree(context.folder / name, ignore_errors=True)
+        return dataclasses.replace(evaluation, variants=variants)
+
+    def _cost(
+        self, model: torch.nn.Module, data: Splits, chosen: Chosen, context: TrialContext, watch: Stopwatch
+    ) -> Evaluation:
+        """Return what is known before training: counts, and where it decides anything measured cost.
+
+        Where one training serves several deployments, the trial goes on if one of them may be feasible.
+        """
+        if not self.cost_first:
+            return Evaluation(metrics={})
+        model = copy.deepcopy(model).eval()
+        partial = Evaluation(metrics=self._counts(model, data))
+        context.check(partial)
+        if not context.needs_cost:
+            return partial
+        folder = context.folder / "untrained"
+        folder.mkdir()
         with watch.stage("export"):
-            export_onnx(model, example, path)
-        deployment = Deployment(
+            whole = self._exported(model, data, folder)
+        found = []
+        for index, candidate in enumerate([chosen, *self.deploy.others(chosen, self.runtime)]):
+            place = dataclasses.replace(context, folder=folder / f"{index}")
+            found.append(self._costs_of(whole, candidate, partial.metrics, data, place, watch))
+            if not context.violated(found[-1].metrics):
+                context.keep(found[0])
+                return found[0]
+        context.check(found[0])
+        return found[0]
+
+    def _costs_of(
+        self,
+        whole: Path,
+        chosen: Chosen,
+        counts: Mapping[str, Estimate],
+        data: Splits,
+        place: TrialContext,
+        watch: Stopwatch,
+    ) -> Evaluation:
+        """Return counts and measured cost of an untrained model in a deployment."""
+        place.folder.mkdir()
+        path = place.folder / "model.onnx"
+        with watch.stage("export"):
+            facts = compress(
+                whole, path, chosen.compression, self._calibration(chosen, data), seed=place.seed
+            )
+        deployment = self._deployment(path, chosen.runtime, data, place, watch)
+        measurement = deployment.measure_until_decided(place)
+        metrics = {**counts, **measured_metrics(measurement)}
+        evaluation = Evaluation(
+            metrics=metrics, tags=measurement.tags, **deployment.record(place, measurement)
+        )
+        return with_compression(evaluation, chosen, facts, place)
+
+    def _deployed(
+        self, model: torch.nn.Module, data: Splits, context: TrialContext, watch: Stopwatch
+    ) -> Callable[[Chosen, TrialContext], Evaluation]:
+        """Return how to evaluate a trained model in a deployment; it is exported and checked here, once."""
+        counts, rows = self._counts(model, data), torch.from_numpy(_first(data.validation.inputs))
+        folder = context.folder / "trained"
+        folder.mkdir()
+        with watch.stage("export"):
+            whole = self._exported(model, data, folder)
+        exact = self._deployment(whole, self.runtime, data, context, watch)
+        plain = exact.outputs()
+        check_same_outputs([o[: len(rows)] for o in plain], framework_outputs(model, rows), self.tolerance)
+
+        def evaluate(chosen: Chosen, place: TrialContext) -> Evaluation:
+            own = watch if place is context else Stopwatch()
+            with own.stage("export"):
+                path = place.folder / "model.onnx"
+                facts = compress(
+                    whole, path, chosen.compression, self._calibration(chosen, data), seed=context.seed
+                )
+            deployment = self._deployment(path, chosen.runtime, data, place, own)
+            is_as_checked = chosen.compression.precision == "fp32" and chosen.runtime == self.runtime
+            outputs = plain if is_as_checked else deployment.outputs()
+            measurement = deployment.measure(context.seed)
+            evaluation = deployment.evaluation(place, measurement, outputs, self.score, counts, self.metrics)
+            return with_compression(evaluation, chosen, facts, place)
+
+        return evaluate
+
+    def _deployment(
+        self, path: Path, runtime: Runtime, data: Splits, context: TrialContext, watch: Stopwatch
+    ) -> Deployment:
+        inputs, targets = data.validation.numpy()
+        return Deployment(
             path=path,
-            runtime=self.runtime,
+            runtime=runtime,
             protocol=self._protocol_of(context),
             profiler=self.profiler,
             inputs={INPUT_NAME: inputs},
             targets=targets,
             watch=watch,
         )
-        outputs = deployment.outputs()
-        check_same_outputs([o[: len(rows)] for o in outputs], framework_outputs(model, rows), self.tolerance)
-        measurement = deployment.measure(context.seed)
-        evaluation = deployment.evaluation(context, measurement, outputs, self.score, static, self.metrics)
-        return dataclasses.replace(evaluation, curve=report.curve)
+
+    def _exported(self, model: torch.nn.Module, data: Splits, folder: Path) -> Path:
+        path = folder / "model.onnx"
+        export_onnx(model, _two_rows(torch.from_numpy(_first(data.validation.inputs))), path)
+        return path
+
+    def _counts(self, model: torch.nn.Module, data: Splits) -> dict[str, Estimate]:
+        example = _two_rows(torch.from_numpy(_first(data.validation.inputs)))
+        return {"parameters": count_parameters(model), "macs": count_macs(model, example)}
+
+    def _calibration(self, chosen: Chosen, data: Splits) -> dict[str, NDArray[Any]] | None:
+        """Return rows of the training data, where the compression learns ranges from them."""
+        if not chosen.compression.needs_calibration:
+            return None
+        return {INPUT_NAME: np.asarray(data.train.numpy()[0], dtype=np.float32)}
 
     def _protocol_of(self, context: TrialContext) -> Protocol:
         """Return the protocol, with the calls and the time that the problem's percentiles need.
@@ -141,16 +278,14 @@ class TorchTask(Task):
             )
         return protocol
 
-    def _fitted(self, trial: optuna.Trial, watch: Stopwatch, report: Report) -> torch.nn.Module:
+    def _built(self, trial: optuna.Trial, watch: Stopwatch) -> tuple[torch.nn.Module, Splits]:
         with watch.stage("data"):
             data = self._splits
         with watch.stage("build"):
             model = self.build(trial)
         if not isinstance(model, torch.nn.Module):
             raise FitError(f"build() must return a torch.nn.Module, got {type(model).__name__}")
-        with watch.stage("fit"):
-            self.fit(model, trial, data.for_search(), report)
-        return model.eval().cpu()
+        return model, data
 
     @cached_property
     def _splits(self) -> Splits:
@@ -158,6 +293,11 @@ class TorchTask(Task):
         if not isinstance(data, Splits):
             raise FitError(f"data() must return objectives.Splits, got {type(data).__name__}")
         return data
+
+
+def _first(inputs: Any) -> NDArray[Any]:
+    """Return the rows on which the artefact is compared with torch."""
+    return np.ascontiguousarray(np.asarray(inputs)[:_CHECKED_ROWS])
 
 
 def _two_rows(rows: torch.Tensor) -> torch.Tensor:

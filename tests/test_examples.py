@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-ARGUMENTS = {"digits.py": ["4"]}
+ARGUMENTS = {"digits.py": ["4"], "prune.py": ["6"]}
 
 
 @pytest.mark.slow

@@ -25,10 +25,18 @@ def run(
         ),
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Begin no trial after this many seconds.")] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="What serves candidates: cpu, cuda, tensorrt; by default what the task says."),
+    ] = None,
     sampler: Annotated[
         str,
         typer.Option(help="How configurations are proposed: auto, ehvi, tpe, nsga2, grid, random, ..."),
     ] = "auto",
+    pruner: Annotated[
+        str | None,
+        typer.Option(help="What stops training early: halving, hyperband; for one objective median, .."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes proposals and training repeatable.")] = None,
     storage: Annotated[
         str | None, typer.Option(help="Database URL; by default an SQLite file in the output folder.")
@@ -39,16 +47,17 @@ def run(
     ] = None,
 ) -> int:
     """Run a sweep, or resume it with the same command, and write its report."""
-    from moo.cli._tasks import load_task
+    from moo.cli._tasks import load_task, served_by
 
     return sweep(
-        load_task(task),
+        served_by(load_task(task), provider),
         maximize=maximize or [],
         minimize=minimize or [],
         constraints=constraint or [],
         n_trials=trials,
         timeout_s=timeout,
         sampler=sampler,
+        pruner=pruner,
         seed=seed,
         storage=storage,
         study_name=study,

@@ -1,0 +1,129 @@
+"""From an evaluation to what a study is told: objective values, violations, how uncertain both are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from moo import storage as stored
+from moo.errors import MeasureError, ProblemError
+from moo.evaluation import Estimate, Evaluation
+from moo.metrics import Metric
+from moo.problem import Problem
+from moo.samplers import NOISE
+
+__all__ = ["MAX_REASON", "judged", "known_bounds", "noise", "variant_trial"]
+
+MAX_REASON = 500  # characters that are stored of why a trial failed
+
+
+def judged(
+    problem: Problem, metrics: Mapping[str, Estimate], bounds: Sequence[float]
+) -> tuple[list[float], dict[str, float]]:
+    """Return the objective values, and the violations by the constraints' keys.
+
+    Args:
+        problem: Objectives and constraints.
+        metrics: Estimates by name.
+        bounds: Of each constraint, in SI units.
+
+    Raises:
+        MeasureError: If one is not known.
+    """
+    values = [_value(metrics, objective.metric.name) for objective in problem.objectives]
+    violations = {}
+    for constraint, bound in zip(problem.constraints, bounds, strict=True):
+        estimate = _estimate(metrics, constraint.metric.name)
+        violation = constraint.violation(estimate, bound)
+        if violation is None:
+            raise MeasureError(f"'{constraint}' cannot be decided: {estimate.reason or 'no value'}")
+        violations[constraint.key] = violation
+    return values, violations
+
+
+def known_bounds(problem: Problem, baseline: Mapping[str, Estimate] | None) -> list[float | None]:
+    """Return each constraint's bound; None where it is relative and the baseline is not there."""
+    bounds: list[float | None] = []
+    for constraint in problem.constraints:
+        try:
+            bounds.append(constraint.bound((baseline or {}).get(constraint.metric.name)))
+        except ProblemError:
+            bounds.append(None)
+    return bounds
+
+
+def noise(
+    problem: Problem, metrics: Mapping[str, Estimate], bounds: Sequence[float | None]
+) -> dict[str, Any]:
+    """Return how uncertain what was measured is, as samplers read it.
+
+    The interval of a score is left out: it is about other data, and measuring again would not change it.
+    """
+
+    def measured(metric: Metric) -> Estimate:
+        is_known = metric.stage == "measured" and metric.name in metrics
+        return metrics[metric.name] if is_known else Estimate(None)
+
+    return {
+        "objectives": [measured(objective.metric).sd for objective in problem.objectives],
+        "constraints": {
+            constraint.key: None
+            if bound is None
+            else constraint.violation_sd(measured(constraint.metric), bound)
+            for constraint, bound in zip(problem.constraints, bounds, strict=True)
+        },
+    }
+
+
+def variant_trial(
+    problem: Problem,
+    bounds: Sequence[float],
+    parent: FrozenTrial,
+    params: Mapping[str, Any],
+    variant: Evaluation,
+) -> FrozenTrial:
+    """Return the trial that stands for a trained model deployed otherwise than in its own trial.
+
+    Args:
+        problem: Objectives and constraints.
+        bounds: Of each constraint, in SI units.
+        parent: The trial that trained it.
+        params: The parameters that differ from the parent's.
+        variant: What was measured and scored.
+    """
+    attrs: dict[str, Any] = {
+        stored.PARENT: parent.number,
+        stored.EVALUATION: variant.to_json(),
+        stored.DURATION: round(sum(variant.seconds.values()), 3),
+        NOISE: noise(problem, variant.metrics, bounds),
+    }
+    configuration, distributions = {**parent.params, **params}, parent.distributions
+    try:
+        values, violations = judged(problem, variant.metrics, bounds)
+    except MeasureError as error:
+        attrs[stored.FAILURE] = {"stage": error.stage, "reason": str(error)[:MAX_REASON]}
+        return create_trial(
+            state=TrialState.FAIL, params=configuration, distributions=distributions, user_attrs=attrs
+        )
+    return create_trial(
+        values=values,
+        params=configuration,
+        distributions=distributions,
+        user_attrs=attrs,
+        constraints=violations,
+    )
+
+
+def _estimate(metrics: Mapping[str, Estimate], name: str) -> Estimate:
+    return metrics.get(name, Estimate(None, reason=f"the task gave no {name}"))
+
+
+def _value(metrics: Mapping[str, Estimate], name: str) -> float:
+    estimate = _estimate(metrics, name)
+    if estimate.value is None:
+        raise MeasureError(f"no {name}: {estimate.reason or 'no value'}")
+    if estimate.value in (float("inf"), float("-inf")):
+        raise MeasureError(f"{name} is {estimate.value}: expected a finite number")
+    return estimate.value
