@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ __all__ = [
     "Deployment",
     "Score",
     "Stopwatch",
+    "also_metrics",
     "machine_part",
+    "measured_elsewhere",
     "measured_metrics",
     "tags_after",
     "variant",
@@ -44,6 +46,15 @@ _ROTATED_BATCHES = 32
 _DECIDING_LAUNCHES = 3  # of an untrained model
 _LAUNCH_SPREAD = 0.05  # of the median; see benchmarks/results/measuring.md
 _DISTURBED = {"contended", "not_stationary", "throttled"}
+_ELSEWHERE = (
+    *LATENCIES,
+    "throughput",
+    "peak_memory",
+    "load_time",
+    "device_latency_p50",
+    "cold_latency_p50",
+    "device_memory",
+)
 _MACHINE = ("cpu_model", "machine", "logical_cores", "onnxruntime")
 
 
@@ -175,6 +186,35 @@ class Deployment:
             "files": {role: context.path_of(name) for role, name in names.items()},
             "seconds": self.watch.seconds,
         }
+
+
+def also_metrics(runtimes: Iterable[str]) -> tuple[Metric, ...]:
+    """Return the metrics that further runtimes of those names give.
+
+    >>> also_metrics(["gpu"])[0].name
+    'gpu_latency_p50'
+    """
+    return tuple(
+        dataclasses.replace(BUILT_IN[base], name=f"{name}_{base}", label=f"{BUILT_IN[base].title} ({name})")
+        for name in runtimes
+        for base in _ELSEWHERE
+    )
+
+
+def measured_elsewhere(deployments: Mapping[str, Deployment], context: TrialContext) -> dict[str, Estimate]:
+    """Return what an artefact costs in further runtimes, by their names; the samples are kept in folders.
+
+    Raises:
+        MeasureError: If a process that measures it fails.
+    """
+    found: dict[str, Estimate] = {}
+    for name, deployment in deployments.items():
+        measurement = deployment.measure(context.seed)
+        measurement.save(context.folder / f"in-{name}")
+        metrics = measured_metrics(measurement)
+        missing = Estimate(None, reason=f"not measured in the runtime {name}")
+        found |= {f"{name}_{base}": metrics.get(base, missing) for base in _ELSEWHERE}
+    return found
 
 
 def with_compression(

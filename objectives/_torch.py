@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import optuna
@@ -28,7 +28,9 @@ from objectives._pipeline import (
     Deployment,
     Score,
     Stopwatch,
+    also_metrics,
     machine_part,
+    measured_elsewhere,
     measured_metrics,
     tags_after,
     variant,
@@ -56,6 +58,8 @@ class TorchTask(Task):
 
     Attributes:
         runtime: How candidates are served.
+        also: Further runtimes that each candidate is measured in, by a short name such as `gpu`: what is
+            measured there has that name before it, as `gpu_latency_p50`, and can be an objective too.
         deploy: What else may be chosen when a trained model is deployed, such as its precision.
         cost_first: Whether cost may be measured on the untrained model; False where it depends on fitting,
             as that of a model whose weights are pruned: then nothing ends a trial before it is trained.
@@ -66,11 +70,19 @@ class TorchTask(Task):
     """
 
     runtime: Runtime = Runtime()
+    also: Mapping[str, Runtime] = {}
     deploy: Choices = Choices()
     cost_first: bool = True
     protocol: Protocol = QUICK
     profiler: Profiler = OnnxRuntimeProfiler()
     tolerance: float = 1e-3
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:  # noqa: ARG004
+        """Return a task that also has the metrics of its further runtimes."""
+        task = super().__new__(cls)
+        if cls.also:
+            task.metrics = (*cls.metrics, *also_metrics(cls.also))
+        return task
 
     @abc.abstractmethod
     def data(self) -> Splits:
@@ -113,7 +125,7 @@ class TorchTask(Task):
 
     def identity(self) -> dict[str, str]:
         """Return the digests of the task's parts, its runtime and protocol among them."""
-        own = {name: repr(getattr(self, name)) for name in ("runtime", "deploy", "protocol")}
+        own = {name: repr(getattr(self, name)) for name in ("runtime", "also", "deploy", "protocol")}
         return {**super().identity(), **own}
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
@@ -227,7 +239,12 @@ class TorchTask(Task):
             outputs = plain if is_as_checked else deployment.outputs()
             measurement = deployment.measure(context.seed)
             evaluation = deployment.evaluation(place, measurement, outputs, self.score, counts, self.metrics)
-            return with_compression(evaluation, chosen, facts, place)
+            evaluation = with_compression(evaluation, chosen, facts, place)
+            elsewhere = {
+                name: self._deployment(path, runtime, data, place, own) for name, runtime in self.also.items()
+            }
+            metrics = {**evaluation.metrics, **measured_elsewhere(elsewhere, place)}
+            return dataclasses.replace(evaluation, metrics=metrics)
 
         return evaluate
 

@@ -9,7 +9,7 @@ import pytest
 
 from moo.evaluation import TrialContext
 from objectives._choices import Choices
-from profilers import FakeProfiler, OnnxRuntimeProfiler
+from profilers import FakeProfiler, OnnxRuntimeProfiler, Runtime
 from tests.objectives.conftest import Linear
 
 
@@ -154,3 +154,19 @@ def test_a_variant_that_cannot_be_run_is_told_and_the_others_count(context, with
     assert params == {"deploy_provider": "cuda"}
     assert "CUDAExecutionProvider" in variant.metrics["latency_p50"].reason
     assert evaluation.metrics["latency_p50"].value > 0
+
+
+def test_a_candidate_is_measured_in_further_runtimes_under_their_names(context, trial, with_fit) -> None:
+    def latency_s(path, runtime, index):
+        return [0.001 * runtime.batch] * 400
+
+    task = with_fit(
+        also={"batched": Runtime(batch=8)},
+        profiler=FakeProfiler(latency_s=latency_s, outputs=real_outputs(context.folder)),
+    )
+    assert "batched_latency_p95" in [metric.name for metric in task.metrics]
+    evaluation = task.evaluate(trial, context)
+    assert evaluation.metrics["latency_p50"].value == 0.001
+    assert evaluation.metrics["batched_latency_p50"].value == 0.008
+    assert evaluation.metrics["batched_device_memory"].reason == "not measured in the runtime batched"
+    assert (context.folder / "in-batched" / "samples.npz").is_file()
