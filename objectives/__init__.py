@@ -1,28 +1,73 @@
-"""From a trial to metric values: the tasks a person writes, and the pipeline behind them."""
+"""From a trial to metric values: the tasks a person writes, and the pipeline behind them.
+
+| step of the flow | file |
+|---|---|
+| what a person subclasses | `_task.py`; `_torch.py`, `_sklearn.py`, `_onnx.py` |
+| data, split once | `_data.py` |
+| training, what it reports | `_training.py`, `_report.py` |
+| to ONNX, and the check against the framework | `_export.py`, `_sklearn_export.py` |
+| deployment choices, compression | `_choices.py`, `_compression.py`, `_calibration.py`, `_conversion.py` |
+| run, measured, scored | `_pipeline.py`, `_scores.py`, `_accuracy.py`, `_intervals.py` |
+| counts | `_size.py` |
+| what must not change within a study | `_identity.py` |
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from objectives._choices import Choices
 from objectives._data import Split, Splits
 from objectives._report import Report
 from objectives._task import FunctionTask, Task
 
 if TYPE_CHECKING:
+    from objectives._onnx import OnnxTask
+    from objectives._onnx_inputs import NamedInputs
+    from objectives._scores import Scorer
+    from objectives._sklearn import SklearnTask
     from objectives._torch import TorchTask
+    from objectives._training import MEAN_SQUARED_ERROR, suggest_training, train
 
-__all__ = ["FunctionTask", "Report", "Split", "Splits", "Task", "TorchTask"]
+__all__ = [
+    "MEAN_SQUARED_ERROR",
+    "Choices",
+    "FunctionTask",
+    "NamedInputs",
+    "OnnxTask",
+    "Report",
+    "Scorer",
+    "SklearnTask",
+    "Split",
+    "Splits",
+    "Task",
+    "TorchTask",
+    "suggest_training",
+    "train",
+]
+
+_LAZY = {  # what needs an extra is loaded by whoever asks for it: its module, and the extra
+    "MEAN_SQUARED_ERROR": ("objectives._training", "torch"),
+    "NamedInputs": ("objectives._onnx_inputs", "torch"),
+    "OnnxTask": ("objectives._onnx", "sklearn"),
+    "Scorer": ("objectives._scores", "sklearn"),
+    "SklearnTask": ("objectives._sklearn", "sklearn"),
+    "suggest_training": ("objectives._training", "torch"),
+    "TorchTask": ("objectives._torch", "torch"),
+    "train": ("objectives._training", "torch"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "TorchTask":  # torch is an extra: loaded by whoever asks for it
-        try:
-            from objectives._torch import TorchTask
-        except ModuleNotFoundError as error:
-            from moo.errors import TaskLoadError
+    if name not in _LAZY:
+        raise AttributeError(f"module 'objectives' has no attribute {name!r}")
+    module, extra = _LAZY[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        from moo.errors import TaskLoadError
 
-            raise TaskLoadError(
-                f"TorchTask needs {error.name}, which is not installed: pip install 'moo-deploy[torch]'"
-            ) from error
-        return TorchTask
-    raise AttributeError(f"module 'objectives' has no attribute {name!r}")
+        raise TaskLoadError(
+            f"{name} needs {error.name}, which is not installed: pip install 'moo-deploy[{extra}]'"
+        ) from error

@@ -35,6 +35,7 @@ __all__ = [
     "tags_after",
     "variant",
     "with_compression",
+    "with_tags",
 ]
 
 Score = Mapping[str, float | Estimate | NDArray[np.bool_]]
@@ -228,7 +229,7 @@ def with_compression(
     return dataclasses.replace(
         evaluation,
         runtime=runtime,
-        tags=_with_tags(evaluation.tags, facts.tags),
+        tags=with_tags(evaluation.tags, *facts.tags),
         files={**evaluation.files, "compression": context.path_of("compression.json")},
     )
 
@@ -243,7 +244,7 @@ def tags_after(evaluation: Evaluation, cost: Evaluation) -> tuple[str, ...]:
         return evaluation.tags
     before, after = (found.metrics.get("latency_p50", Estimate(None)) for found in (cost, evaluation))
     is_apart = _is_below(before, after) or _is_below(after, before)
-    return _with_tags(evaluation.tags, ("weights_sensitive",)) if is_apart else evaluation.tags
+    return with_tags(evaluation.tags, "weights_sensitive") if is_apart else evaluation.tags
 
 
 def variant(evaluate: Callable[[TrialContext], Evaluation], context: TrialContext, index: int) -> Evaluation:
@@ -266,9 +267,13 @@ def _is_below(one: Estimate, other: Estimate) -> bool:
     return one.high * (1 + _LAUNCH_SPREAD) < other.low * (1 - _LAUNCH_SPREAD)
 
 
-def _with_tags(tags: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
-    found = sorted({*tags, *more} - {"ok"})
-    return tuple(found) or ("ok",)
+def with_tags(tags: Iterable[str], *more: str) -> tuple[str, ...]:
+    """Return the tags of a measurement and others, sorted; where there are others it is not `ok`.
+
+    >>> with_tags(["ok"], "float_kernels")
+    ('float_kernels',)
+    """
+    return tuple(sorted({*tags, *more} - {"ok"})) if more else tuple(tags)
 
 
 def measured_metrics(measurement: Measurement) -> dict[str, Estimate]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import abc
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
 
 from moo.errors import ScoreError, did_you_mean
 from moo.evaluation import Estimate, Evaluation, TrialContext
@@ -15,7 +19,22 @@ from objectives._identity import function_parts, task_parts
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["FunctionTask", "Task"]
+__all__ = ["FunctionTask", "Served", "SplitName", "Task"]
+
+SplitName = Literal["validation", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """The rows of a split as an artefact takes them, and how what it puts out for them is scored.
+
+    Args:
+        inputs: By input name, shape (n, ...).
+        score: From the artefact's outputs, in the model's order, to quality by metric name.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    score: Callable[[Sequence[NDArray[Any]]], Mapping[str, Any]]
 
 
 class Task(abc.ABC):
@@ -55,6 +74,20 @@ class Task(abc.ABC):
             TrialError: Or any other exception: the trial is stored as failed with the reason.
             optuna.TrialPruned: If the trial is not worth finishing.
         """
+
+    def retrained(self, params: Mapping[str, Any], context: TrialContext) -> Evaluation | None:  # noqa: ARG002
+        """Return a configuration trained anew, with the context's seed; None where nothing is trained."""
+        return None
+
+    def served(self, path: Path, params: Mapping[str, Any], split: SplitName) -> Served | None:  # noqa: ARG002
+        """Return the rows of a split for an artefact that this task made; None where it cannot, or has none.
+
+        Args:
+            path: The artefact.
+            params: The configuration that it was made from.
+            split: Which rows.
+        """
+        return None
 
 
 class FunctionTask(Task):

@@ -24,12 +24,10 @@ from objectives._compression import compress
 from objectives._data import Splits
 from objectives._export import INPUT_NAME, check_same_outputs, export_onnx, framework_outputs
 from objectives._pipeline import (
-    LATENCIES,
     Deployment,
     Score,
     Stopwatch,
     also_metrics,
-    machine_part,
     measured_elsewhere,
     measured_metrics,
     tags_after,
@@ -37,19 +35,19 @@ from objectives._pipeline import (
     with_compression,
 )
 from objectives._report import Report
+from objectives._serving import serving_setting, trial_protocol
 from objectives._size import count_macs, count_parameters
-from objectives._task import Task
-from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime, environment, smallest_n
+from objectives._task import Served, SplitName, Task
+from objectives._training import suggest_training, train
+from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
 
 __all__ = ["TorchTask"]
 
 _CHECKED_ROWS = 256
-_TAIL_BUDGET_S = 40.0  # within the profiler's limit of 60 s for a process, warm-up and loading included
-_BASELINE_LAUNCHES = 6  # the fewest that give the median over launches an interval
 
 
 class TorchTask(Task):
-    """A family of PyTorch models: a person gives `data`, `build` and `fit`.
+    """A family of PyTorch models: a person gives `data` and `build`, and `fit` if the default will not do.
 
     A trial is built; where a constraint or a pruner asks for it, the untrained model is exported and
     measured, and the trial ends there if its cost violates a constraint beyond doubt. It is fitted, exported
@@ -92,9 +90,8 @@ class TorchTask(Task):
     def build(self, trial: optuna.Trial) -> torch.nn.Module:
         """Return an untrained model for a trial, choosing by `trial.suggest_*`."""
 
-    @abc.abstractmethod
     def fit(self, model: torch.nn.Module, trial: optuna.Trial, data: Splits, report: Report) -> None:
-        """Train the model in place.
+        """Train the model in place; the default is `train`, its arguments chosen by `suggest_training`.
 
         Args:
             model: From `build`.
@@ -102,6 +99,7 @@ class TorchTask(Task):
             data: Train and validation data; the test data is not in it.
             report: `report(step, accuracy=...)` as training goes.
         """
+        train(model, data, report, **suggest_training(trial))
 
     def score(self, outputs: Sequence[NDArray[Any]], targets: NDArray[Any]) -> Score:
         """Return quality by metric name, from the artefact's outputs on the validation data.
@@ -114,14 +112,7 @@ class TorchTask(Task):
 
     def setting(self) -> dict[str, Any]:
         """Return the machine, the protocol and the runtime."""
-        machine = environment()
-        return {
-            **super().setting(),
-            "environment": machine,
-            "machine": machine_part(machine),
-            "protocol": self.protocol.to_json(),
-            "runtime": self.runtime.to_json(),
-        }
+        return {**super().setting(), **serving_setting(self.runtime, self.protocol)}
 
     def identity(self) -> dict[str, str]:
         """Return the digests of the task's parts, its runtime and protocol among them."""
@@ -161,6 +152,21 @@ class TorchTask(Task):
         for name in ("untrained", "trained"):  # what counts is beside them
             shutil.rmtree(context.folder / name, ignore_errors=True)
         return dataclasses.replace(evaluation, variants=variants)
+
+    def retrained(self, params: Mapping[str, Any], context: TrialContext) -> Evaluation:
+        """Return a configuration trained once more, with the context's seed, in its own deployment alone."""
+        alone = copy.copy(self)
+        alone.deploy = dataclasses.replace(self.deploy, fan_out=False)
+        trial: Any = optuna.trial.FixedTrial(dict(params))
+        return alone.evaluate(trial, context)
+
+    def served(self, path: Path, params: Mapping[str, Any], split: SplitName) -> Served | None:  # noqa: ARG002
+        """Return the rows of a split as an artefact takes them; None where there is no such split."""
+        rows = getattr(self._splits, split)
+        if rows is None:
+            return None
+        inputs, targets = rows.numpy()
+        return Served({INPUT_NAME: inputs}, partial(self.score, targets=targets))
 
     def _cost(
         self, model: torch.nn.Module, data: Splits, chosen: Chosen, context: TrialContext, watch: Stopwatch
@@ -255,7 +261,7 @@ class TorchTask(Task):
         return Deployment(
             path=path,
             runtime=runtime,
-            protocol=self._protocol_of(context),
+            protocol=trial_protocol(self.protocol, context),
             profiler=self.profiler,
             inputs={INPUT_NAME: inputs},
             targets=targets,
@@ -276,24 +282,6 @@ class TorchTask(Task):
         if not chosen.compression.needs_calibration:
             return None
         return {INPUT_NAME: np.asarray(data.train.numpy()[0], dtype=np.float32)}
-
-    def _protocol_of(self, context: TrialContext) -> Protocol:
-        """Return the protocol, with the calls and the time that the problem's percentiles need.
-
-        The baseline, which bounds rest on, is launched several times.
-        """
-        protocol = self.protocol
-        if context.is_baseline:
-            protocol = dataclasses.replace(protocol, launches=max(protocol.launches, _BASELINE_LAUNCHES))
-        needed = max((smallest_n(q) for name, q in LATENCIES.items() if name in context.metrics), default=0)
-        if needed > smallest_n(0.5):  # a tail: never refused for want of calls where time can mend it
-            return dataclasses.replace(
-                protocol,
-                min_calls=max(protocol.min_calls, needed),
-                max_calls=max(protocol.max_calls, needed),
-                time_budget_s=max(protocol.time_budget_s, _TAIL_BUDGET_S),
-            )
-        return protocol
 
     def _built(self, trial: optuna.Trial, watch: Stopwatch) -> tuple[torch.nn.Module, Splits]:
         with watch.stage("data"):

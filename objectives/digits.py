@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from moo.errors import TaskLoadError
 from objectives._data import Split, Splits
 from objectives._report import Report
 from objectives._torch import TorchTask
+from objectives._training import suggest_training, train
 from profilers import Runtime
 
 if TYPE_CHECKING:
@@ -86,29 +86,4 @@ class Digits(TorchTask):
 
     def fit(self, model: nn.Module, trial: optuna.Trial, data: Splits, report: Report) -> None:
         """Train with AdamW under a one-cycle learning rate."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        inputs, targets = (torch.from_numpy(array).to(device) for array in data.train)
-        model.to(device)
-        learning_rate = trial.suggest_float("learning_rate", 3e-4, 3e-2, log=True)
-        weight_decay = trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True)
-        batch_size = trial.suggest_categorical("batch_size", [32, 64, 128])
-        epochs = trial.suggest_int("epochs", 3, 12)
-        steps = epochs * -(-len(inputs) // batch_size)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps)
-        for epoch in range(1, epochs + 1):
-            model.train()
-            for rows in torch.randperm(len(inputs)).to(device).split(batch_size):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(inputs[rows]), targets[rows]).backward()
-                optimizer.step()
-                schedule.step()
-            report(epoch, accuracy=accuracy(model, *data.validation))
-
-
-def accuracy(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the fraction of samples that the model gets right, wherever it is."""
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        guesses = model.eval()(torch.from_numpy(inputs).to(device)).argmax(dim=1).cpu()
-    return float((guesses == torch.from_numpy(targets)).float().mean())
+        train(model, data, report, **suggest_training(trial, epochs=(3, 12), schedule="one-cycle"))

@@ -46,6 +46,7 @@ class Failure:
     def __str__(self) -> str:
         runtime = self.runtime
         where = f"{runtime.provider}, threads {runtime.intra_op_num_threads}, batch {runtime.batch}"
+        where += "".join(f", {name}={value}" for name, value in dict(runtime.options).items())
         return f"{self.model}, {where}: not measured: {self.reason}"
 
 
@@ -92,7 +93,7 @@ def profile(
         bool, typer.Option("--operators", help="Also show time by operator.")
     ] = False,
     energy: Annotated[  # noqa: FBT002  (how typer declares a flag)
-        bool, typer.Option("--energy", help="Also joules of a call, where the processor tells; 12 s more.")
+        bool, typer.Option("--energy", help="Also joules of a call, where processor or GPU tell; 12 s more.")
     ] = False,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all there is; a CSV and the samples beside it.")

@@ -243,7 +243,7 @@ def open_session(
     return onnxruntime.InferenceSession(
         model,
         options,
-        providers=[provider_of(runtime)],
+        providers=[provider_of(runtime), *after_it(runtime["provider"])],
         enable_fallback=0,  # else a provider that fails is replaced, even in the midst of calls
     )
 
@@ -262,6 +262,12 @@ def provider_of(runtime: Mapping[str, Any]) -> str | tuple[str, dict[str, str]]:
     graph = {"enable_cuda_graph" if provider == "cuda" else "trt_cuda_graph_enable": "1"}
     is_graphed = runtime["options"].get("graph") == "on"
     return PROVIDERS[provider], {"device_id": index or "0"} | (graph if is_graphed else {}) | given
+
+
+def after_it(provider: str) -> list[tuple[str, dict[str, str]]]:
+    """What takes the operators that the provider does not: for TensorRT, CUDA before the CPU."""
+    name, _, index = provider.partition(":")
+    return [(PROVIDERS["cuda"], {"device_id": index or "0"})] if name == "tensorrt" else []
 
 
 def check_available(provider: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from moo.errors import ExportError, FitError, MeasureError, ScoreError
 from moo.metrics import Metric
 from objectives import Splits
+from objectives._serving import trial_protocol
 from profilers import FakeProfiler, LaunchError, OnnxRuntimeProfiler, Runtime, TimeLimitError
 from tests.objectives.conftest import Linear, blobs
 
@@ -117,7 +118,7 @@ def test_a_batch_larger_than_the_validation_data_is_measured(with_fit, trial, co
 
 @pytest.mark.parametrize(("metric", "n"), [("latency_p50", 72), ("latency_p95", 72), ("latency_p99", 368)])
 def test_enough_calls_are_timed_for_the_percentile_that_the_problem_needs(context, metric, n) -> None:
-    protocol = Linear()._protocol_of(dataclasses.replace(context, metrics=(metric,)))
+    protocol = trial_protocol(Linear().protocol, dataclasses.replace(context, metrics=(metric,)))
     assert protocol.min_calls == n
     assert (protocol.time_budget_s > 15) == (metric != "latency_p50")
 
