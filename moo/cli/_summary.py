@@ -32,6 +32,11 @@ def output_console(*, stderr: bool = False) -> Console:
 def print_summary(console: Console, results: Results) -> None:
     """Print counts, reasons of failure, the bounds that held and the front."""
     console.print(escape(f"Study {results.study_name}: {results.counts}."))
+    pruned = [trial for trial in results.trials if trial.state == "pruned"]
+    if pruned:
+        n_trained = sum(_trained_s(trial) > 0 for trial in pruned)
+        where = f"{len(pruned) - n_trained} before training, {n_trained} in it"
+        console.print(f"  pruned: {where}; all training took {sum(map(_trained_s, results.trials)):.0f} s")
     for reason, count in results.failures[:_MOST_REASONS]:
         console.print(escape(f"  {count} failed: {reason}"), soft_wrap=True)
     if len(results.failures) > _MOST_REASONS:
@@ -47,6 +52,11 @@ def print_summary(console: Console, results: Results) -> None:
             console.print(escape(f"Tags of these candidates: {_tag_counts(results) or 'none'}"))
     else:
         console.print("No candidate is feasible: the report shows those nearest to it.")
+
+
+def _trained_s(trial: FinishedTrial) -> float:
+    """Return the seconds of training, 0 where there was none or nobody said."""
+    return 0.0 if trial.evaluation is None else trial.evaluation.seconds.get("fit", 0.0)
 
 
 def _front_table(results: Results, *, is_wide: bool) -> Table:
