@@ -9,9 +9,14 @@ from typing import Self
 
 __all__ = ["Interrupt"]
 
+_AGAIN_S = 0.5
+
 
 class Interrupt:
     """A context in which the first interrupt only asks to stop; the second raises.
+
+    What is raised while Python runs a weak reference's callback or a finaliser is lost, so the second
+    interrupt raises again every half second until the context is left.
 
     Attributes:
         requested: Whether an interrupt came.
@@ -20,18 +25,23 @@ class Interrupt:
     def __init__(self) -> None:
         self.requested = False
         self._before: signal._HANDLER = None
+        self._alarm_before: signal._HANDLER = None
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGINT, self._handle)
+        self._alarm_before = signal.signal(signal.SIGALRM, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._alarm_before)
         signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
             raise KeyboardInterrupt
         self.requested = True
         sys.stderr.write("\nmoo: stopping after this trial; Ctrl-C again stops at once\n")

@@ -10,6 +10,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -278,8 +279,14 @@ def _nothing(space: SearchSpace) -> FloatArray:
 
 @functools.cache
 def _blas() -> tuple[LibController, ...]:
-    """Return the libraries loaded so far; looking for them takes milliseconds."""
-    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+    """Return the libraries loaded so far; looking for them takes milliseconds.
+
+    That is done in another thread: they are found by a C function that calls back, and what is raised in such
+    a call is lost, an interrupt among it, which Python raises in the main thread.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: ThreadpoolController().select(user_api="blas").lib_controllers)
+        return tuple(found.result())
 
 
 @contextlib.contextmanager

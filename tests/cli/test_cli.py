@@ -194,9 +194,9 @@ def test_a_second_interrupt_stops_at_once_and_says_so(here) -> None:
     while "Ctrl-C again" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Stopped at once" in out
+    assert "Stopped at once" in out, err
 
 
 def test_a_killed_run_is_finished_by_the_same_command(here, capsys) -> None:
