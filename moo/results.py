@@ -91,6 +91,7 @@ class Results:
             or None.
         protocol: How it was measured, as plain JSON, or None.
         extra_metrics: The task's own metrics by name.
+        confirmation: What `moo confirm` found and stored, as plain JSON (`moo.confirm/1`), or None.
     """
 
     study_name: str
@@ -101,6 +102,7 @@ class Results:
     environment: Mapping[str, Any] | None = None
     protocol: Mapping[str, Any] | None = None
     extra_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    confirmation: Mapping[str, Any] | None = None
 
     @cached_property
     def complete(self) -> tuple[FinishedTrial, ...]:
@@ -195,15 +197,22 @@ class Results:
 
         Columns: `trial`; for each metric its name, `<name>_low` and `<name>_high` in SI units;
         `p_on_front` and `p_feasible`; `param_<name>` for each parameter; `tags`. The two
-        probabilities are missing in search results: one process launch says nothing of the
-        spread between launches.
+        probabilities are those of the stored confirmation, and missing where there is none: in a
+        search one process launch says nothing of the spread between launches.
         """
         rows = self.table().set_index("trial", drop=False).loc[[trial.number for trial in self.front]]
         rows = rows.drop(columns=["state", "feasible", "on_front", "baseline", "reason", "duration_s"])
         position = 1 + 3 * len(self.metrics)
-        rows.insert(position, "p_on_front", float("nan"))
-        rows.insert(position + 1, "p_feasible", float("nan"))
+        for offset, name in enumerate(("p_on_front", "p_feasible")):
+            confirmed = [self._confirmed(number, name) for number in rows["trial"]]
+            rows.insert(position + offset, name, np.array(confirmed, dtype=np.float64))
         return rows.reset_index(drop=True)
+
+    def _confirmed(self, number: int, name: str) -> float | None:
+        """Return a probability of the stored confirmation; None for a candidate that it does not have."""
+        candidates = (self.confirmation or {}).get("candidates", [])
+        found = next((entry["confirmed"] for entry in candidates if entry["trial"] == number), None)
+        return None if found is None else found[name]
 
     def _columns(self) -> list[str]:
         metrics = [name for m in self.metrics for name in (m.name, f"{m.name}_low", f"{m.name}_high")]

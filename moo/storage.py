@@ -3,7 +3,8 @@
 What this project keeps beside Optuna's own records, all in user attributes:
 
 - study `moo:study`: the problem, the task's identity, the seed, the folder (`moo.study/1`)
-- study `moo:setting`: the machine and the protocol, as plain JSON
+- study `moo:setting`: the machine and the protocol, as plain JSON; `moo:confirmation` (`moo.confirm/1`) and
+  `moo:test_opened`, what `moo confirm` found and when it opened the test data
 - trial `moo:evaluation` (`moo.evaluation/1`); `moo:partial`, the same of one that ended early; `moo:parent`,
   the number of the trial whose trained model it deploys otherwise; `moo:failure`, `moo:duration_s`,
   `moo:baseline`; `moo:rungs` and `moo:stopped_at` of pruners; `moo:noise` for samplers; and what

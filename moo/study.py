@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from moo import storage as stored
 from moo import workers
+from moo.confirmation import CONFIRMATION
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
@@ -212,6 +213,7 @@ class Study:
             environment=setting.get("environment"),
             protocol=setting.get("protocol"),
             extra_metrics={name: Metric(**row) for name, row in setting.get("metrics", {}).items()},
+            confirmation=attrs.get(CONFIRMATION),
         )
 
     def front(self) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from objectives._onnx_outputs import finite_rows, outputs_of
 from objectives._pipeline import Deployment, Score, Stopwatch, with_compression, with_tags
 from objectives._scores import Scorer, ScorerLike, own_metrics, task_scorers
 from objectives._serving import serving_setting, trial_protocol
-from objectives._task import Task
+from objectives._task import Served, SplitName, Task
 from profilers import QUICK, ModelFile, OnnxRuntimeProfiler, Profiler, ProfilerError, Protocol, Runtime
 
 if TYPE_CHECKING:
@@ -298,6 +298,15 @@ class OnnxTask(Task):
             return ModelFile.read(self._path)
         except ProfilerError as error:
             raise InputError(str(error)) from error
+
+    def served(self, path: Path, params: Mapping[str, Any], split: SplitName) -> Served | None:  # noqa: ARG002
+        """Return the rows of a split as the model takes them; None where there is no such split."""
+        rows = getattr(self._splits, split)
+        if rows is None:
+            return None
+        targets = np.asarray(rows.targets)
+        inputs = self._signature.feeds(rows.inputs, f"data(), {split}")
+        return Served(inputs, lambda outputs: self.scored(outputs, targets))
 
     @cached_property
     def _signature(self) -> Signature:

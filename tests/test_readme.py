@@ -34,7 +34,7 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-MEASURING = [shlex.split(block) for block in blocks("sh")[2:]]
+MEASURING = [shlex.split(block) for block in blocks("sh")[3:]]
 """The commands that need a model, and no study."""
 
 
@@ -68,6 +68,16 @@ def test_the_python_that_follows_resumes_the_same_study(folder) -> None:
     assert "param_width" in done.stdout
     url = f"sqlite:///{folder}/moo-runs/perceptron/study.db"
     assert len(moo.load_study(url).optuna_study.trials) == 12
+
+
+@pytest.mark.slow
+def test_the_second_look_confirms_what_was_found(folder) -> None:
+    (command,) = (block for block in blocks("sh") if block.startswith("moo confirm"))
+    done = run(shlex.split(command), folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "moo-runs" / "perceptron" / "confirm.json").exists()
+    front = moo.load_study(f"sqlite:///{folder}/moo-runs/perceptron/study.db").front()
+    assert front["p_on_front"].notna().any()
 
 
 @pytest.mark.slow
@@ -138,6 +148,7 @@ def test_every_shell_command_is_one_of_those_run_here() -> None:
         ["make", "demo"],
         ["make", "test"],
         ["moo", "run"],
+        ["moo", "confirm"],
         *(command[:2] for command in MEASURING),
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from moo.cli import compare, demo, doctor, profile, run
+from moo.cli import compare, confirm, demo, doctor, profile, run
 from moo.errors import InputError, MooError
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.command("run", no_args_is_help=True)(run.run)
 app.command("demo")(demo.demo)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("compare", no_args_is_help=True)(compare.compare)
+app.command("confirm", no_args_is_help=True)(confirm.confirm)
 app.command("doctor")(doctor.doctor)
 
 

@@ -120,6 +120,16 @@ def test_what_the_conversion_did_is_kept(model, context, precision) -> None:
     assert facts["calibration_rows"] == (60 if precision == "int8-static" else 0)
 
 
+def test_the_test_data_are_served_as_the_model_takes_them(model) -> None:
+    task = Linear(model, DATA)
+    served = task.served(model, {}, "test")
+    (inputs,) = served.inputs.values()
+    assert np.array_equal(inputs, DATA.test.inputs)
+    guesses = outputs_by_hand(model, **served.inputs)
+    assert np.array_equal(served.score(guesses)["accuracy"], guesses[0].argmax(1) == DATA.test.targets)
+    assert Linear(model, DATA.validation).served(model, {}, "test") is None
+
+
 def test_the_stages_are_timed(model, context) -> None:
     seconds = evaluated(Linear(model, DATA), context).seconds
     assert set(seconds) == {"data", "compress", "run", "measure", "score"}

@@ -1,0 +1,286 @@
+"""`moo confirm`: the honest second look at the front."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from moo.cli._interrupt import Interrupt
+from moo.errors import InputError, StorageError, StudyMismatchError
+
+if TYPE_CHECKING:
+    from moo.cli._confirm_run import Confirming
+    from moo.confirmation import Choice
+    from moo.results import Results
+    from moo.study import Study
+    from objectives import Task
+    from profilers import Profiler, Protocol
+
+__all__ = ["confirm"]
+
+_TIME_LIMIT_S = 60.0  # of one process
+_LAUNCHES_EACH = 20  # of a candidate on average, where no budget is given
+
+
+def confirm(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The sweep's folder, or a database URL")],
+    name: Annotated[
+        str | None, typer.Option("--study", help="The study's name, where the storage holds several.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="The sweep's task, file.py:name: retrains the survivors and opens the test data."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How often each survivor is retrained.")] = 3,
+    launches_budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Most launches in all, by default 20 a candidate; the first five of each are always made."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Begin no round after this many seconds, but for the first five.")
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(help="Most candidates, the front first; by default 24. The baseline is extra."),
+    ] = None,
+    again: Annotated[  # noqa: FBT002  (a flag)
+        bool,
+        typer.Option("--again", help="Do it over, and open the test data once more, which stays on record."),
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the result to this file too.")] = None,
+) -> int:
+    """Measure the front again, retrain it, and open the test data once.
+
+    What rounds are whole is kept: the same command goes on after Ctrl-C or a crash.
+    """
+    import optuna
+
+    from moo.cli._confirm_run import Stopped, write_json
+    from moo.cli._confirm_table import print_confirmation
+    from moo.cli._progress import log_to
+    from moo.cli._summary import output_console
+
+    _check_counts(seeds, launches_budget, timeout, candidates)
+    if json is not None and not json.absolute().parent.is_dir():
+        raise InputError(f"--json: there is no folder {json.absolute().parent}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found, root = _opened(study, name)
+    console, errors = output_console(), output_console(stderr=True)
+
+    def tell(line: str) -> None:
+        if errors.is_terminal:
+            errors.print(line, soft_wrap=True, markup=False)
+
+    try:
+        with _Interrupt() as interrupt, log_to(errors):
+            confirming, machine = _planned(
+                found,
+                root,
+                task,
+                is_again=again,
+                most=candidates,
+                n_seeds=seeds,
+                most_launches=launches_budget,
+                timeout_s=timeout,
+                tell=tell,
+                should_stop=lambda: interrupt.requested,
+            )
+            record = _run(confirming, machine)
+    except Stopped as stopped:
+        console.print(f"Stopped: {stopped}. The same command goes on.", soft_wrap=True, markup=False)
+        return 130
+    except KeyboardInterrupt:
+        console.print("Stopped at once: whole rounds are kept, and the same command goes on.")
+        return 130
+    if json is not None:
+        write_json(json, record)
+    print_confirmation(console, found.problem, record)
+    console.print(f"Written: {root / 'confirm.json'}", soft_wrap=True, markup=False)
+    return 0
+
+
+class _Interrupt(Interrupt):
+    """As for a sweep, with the words of a confirmation."""
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            return super()._handle(_number, _frame)
+        self.requested = True
+        sys.stderr.write("\nmoo: stopping after this launch; Ctrl-C again stops at once\n")
+        return None
+
+
+def _check_counts(
+    seeds: int, launches_budget: int | None, timeout: float | None, candidates: int | None
+) -> None:
+    for option, value in (("seeds", seeds), ("launches-budget", launches_budget), ("candidates", candidates)):
+        if value is not None and value < 1:
+            raise InputError(f"--{option}: expected a whole number of 1 or more, got {value}")
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"--timeout: expected seconds above 0, got {timeout:g}")
+
+
+def _opened(study: str, name: str | None) -> tuple[Study, Path]:
+    """Return the study of a URL or a sweep's folder, and the folder with its artefacts."""
+    from moo.study import load_study
+
+    if "://" in study:
+        found = load_study(study, name)
+        return found, found.folder
+    folder = Path(study).absolute()
+    if not folder.is_dir():
+        raise StorageError(
+            f"STUDY: expected a sweep's folder or a database URL such as sqlite:///study.db, got {study!r}"
+        )
+    database = folder / "study.db"
+    if not database.is_file():
+        raise StorageError(
+            f"STUDY: {folder} has no study.db: give the URL of the database that the sweep used"
+        )
+    return load_study(f"sqlite:///{database}", name), folder
+
+
+def _planned(
+    study: Study,
+    root: Path,
+    task_spec: str | None,
+    *,
+    is_again: bool,
+    most: int | None,
+    n_seeds: int,
+    most_launches: int | None,
+    timeout_s: float | None,
+    tell: Callable[[str], None],
+    should_stop: Callable[[], bool],
+) -> tuple[Confirming, dict[str, Any]]:
+    """Return a confirmation whose candidates and artefacts are known and checked; nothing is written yet."""
+    from moo.cli._confirm_run import Confirming
+    from moo.cli._tasks import load_task
+    from moo.confirmation import CONFIRMATION, MOST_CANDIDATES, TEST_OPENED
+    from moo.storage import SETTING, STUDY
+    from objectives._confirm import machine_now
+
+    attrs = study.optuna_study.user_attrs
+    before, openings = attrs.get(CONFIRMATION), attrs.get(TEST_OPENED, [])
+    if before is not None and openings and not is_again:
+        _refuse_reopening(study, openings)
+    task = None if task_spec is None else load_task(task_spec)
+    if task is not None:
+        _check_task(study, attrs[STUDY]["task"], task)
+    machine = machine_now()
+    notes = _check_machine(study, attrs.get(SETTING, {}), machine)
+    results, seed = study.results(), int(attrs[STUDY]["seed"])
+    choice, begun = _chosen(study, results, root, seed, most or MOST_CANDIDATES), time.monotonic()
+    confirming = Confirming(
+        study=study,
+        results=results,
+        root=root,
+        seed=seed,
+        choice=choice,
+        task=task,
+        profiler_for=_profilers(task),
+        fallback=_fallback(results),
+        n_seeds=n_seeds,
+        most_launches=_LAUNCHES_EACH * len(choice.candidates) if most_launches is None else most_launches,
+        attempt=(0 if before is None else before["attempt"]) + is_again,
+        tell=tell,
+        should_stop=should_stop,
+        is_late=lambda: timeout_s is not None and time.monotonic() - begun > timeout_s,
+        notes=notes,
+    )
+    confirming.prepare()
+    was_cut_off = bool(openings) and openings[-1]["plan"] == confirming.plan_id
+    if openings and not is_again and not was_cut_off and confirming.has_test_data():
+        _refuse_reopening(study, openings)
+    return confirming, machine
+
+
+def _run(confirming: Confirming, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Run all stages and return the stored record."""
+    from moo.cli._confirm_run import N_DRAWS
+
+    with confirming.locked():
+        end = confirming.race(confirming.resume())
+        assessment = confirming.assessed(N_DRAWS)
+        survivors = confirming.survivors(assessment)
+        retrained = confirming.retrain(survivors)
+        tested = confirming.open_test(survivors, retrained)
+        return confirming.record(assessment, end, retrained, tested, machine["fingerprint"])
+
+
+def _refuse_reopening(study: Study, openings: list[Mapping[str, Any]]) -> None:
+    from moo.cli._confirm_table import opened_lines
+
+    raise InputError(
+        f"study {study.name!r} was confirmed. {' '.join(opened_lines(openings))} Opening them a second time"
+        " makes them validation data: --again does it over, and says so in every output from then on"
+    )
+
+
+def _check_task(study: Study, begun: Mapping[str, str], task: Task) -> None:
+    now = task.identity()
+    parts = [part for part in {**begun, **now} if begun.get(part) != now.get(part)]
+    if parts:
+        raise StudyMismatchError(
+            f"--task: study {study.name!r} was begun with task {begun.get('name')}, got {now.get('name')},"
+            f" which differs in: {', '.join(parts)}. Give the task that was searched"
+        )
+
+
+def _check_machine(study: Study, setting: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Refuse another machine; return a note where the same one was set up otherwise."""
+    begun = setting.get("machine") or {}
+    parts = [
+        f"{key} was {begun[key]}, now {now['machine'].get(key)}"
+        for key in begun
+        if begun[key] != now["machine"].get(key)
+    ]
+    if parts:
+        raise StudyMismatchError(
+            f"study {study.name!r} was measured on another machine: {'; '.join(parts)}. Confirm it there, or"
+            " compare machines with moo profile and moo compare"
+        )
+    identity = (setting.get("environment") or {}).get("identity") or {}
+    changed = sorted(key for key in identity if identity[key] != now["identity"].get(key))
+    return [f"the machine is set up otherwise than in the search: {', '.join(changed)}"] if changed else []
+
+
+def _chosen(study: Study, results: Results, root: Path, seed: int, most: int) -> Choice:
+    from moo.confirmation import choose_candidates
+    from objectives._confirm import correct_samples
+
+    correct = {trial.number: correct_samples(root, trial.evaluation) for trial in results.complete}
+    choice = choose_candidates(results, correct=correct, seed=seed, most=most)
+    if not choice.candidates:
+        raise InputError(
+            f"study {study.name!r} has no feasible trial among {len(results.trials)}: there is no front to"
+            " confirm; run more trials, or loosen a constraint in a new study"
+        )
+    return choice
+
+
+def _profilers(task: Task | None) -> Callable[[str], Profiler]:
+    """Return the task's own profiler for all, or the usual one of each provider."""
+    from moo.cli._profilers import profiler_for
+
+    own: Profiler | None = getattr(task, "profiler", None)
+    if own is not None:
+        return lambda provider: own  # noqa: ARG005
+    return lambda provider: profiler_for(provider, _TIME_LIMIT_S)
+
+
+def _fallback(results: Results) -> Protocol:
+    from profilers import QUICK, Protocol
+
+    try:
+        return Protocol(**dict(results.protocol or {}))
+    except (TypeError, ValueError):
+        return QUICK
