@@ -8,7 +8,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NEED_A_GPU = ("gpu_sweep.py",)
-ARGUMENTS = {"digits.py": ["4"], "prune.py": ["6"], "tabular.py": ["6"]}
+ARGUMENTS = {"digits.py": ["4"], "prune.py": ["4"], "tabular.py": ["4"]}
 
 
 def has_cuda() -> bool:
