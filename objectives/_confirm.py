@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from moo.errors import InputError, MeasureError, ScoreError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
-from objectives._accuracy import fraction_correct
-from objectives._pipeline import Deployment, machine_part, measured_metrics
+from objectives._pipeline import Deployment, machine_part, measured_metrics, split_score
 from objectives._task import Served, Task, checked_metrics
 from profilers import (
     QUICK,
@@ -30,6 +29,7 @@ from profilers import (
     environment,
     fingerprint,
     load_measurements,
+    write_whole,
 )
 
 __all__ = [
@@ -296,9 +296,8 @@ def retrained_evaluation(
         shutil.rmtree(folder, ignore_errors=True)
         return None
     content = {"seed": seed, "params": dict(params), "evaluation": evaluation.to_json()}
-    partial = record.with_name(f".{record.name}.partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    partial.replace(record)
+    text = json.dumps(content, indent=1)
+    write_whole(record, lambda file: file.write(text.encode()))
     return evaluation
 
 
@@ -318,18 +317,11 @@ def quality_on_test(
         if served is None:
             raise ScoreError(f"task {task.name} has no test data")
         outputs = profiler.run(path, stored_runtime(evaluation), served.inputs)
-        quality = served.score(list(outputs.values()))
+        quality, _ = split_score(served.score(list(outputs.values())))
     except (TrialError, InputError):
         raise
     except (ProfilerError, ValueError) as error:
         raise MeasureError(" ".join(str(error).split())) from error
     except Exception as error:  # the person's own score(), as in a trial
         raise ScoreError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
-    return checked_metrics(dict(_fractions(quality)), task.metrics)
-
-
-def _fractions(quality: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each score; correctness sample by sample as a fraction with its interval."""
-    for name, value in quality.items():
-        is_correctness = isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.ndim == 1
-        yield name, fraction_correct(value) if is_correctness else value
+    return checked_metrics(quality, task.metrics)

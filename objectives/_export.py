@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from moo.errors import ExportError
+from objectives._quiet import silenced
 
 __all__ = ["INPUT_NAME", "check_same_outputs", "export_onnx", "framework_outputs"]
 
@@ -74,12 +73,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        with silenced():
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import subprocess
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from moo.errors import ExportError
+from objectives._quiet import silenced
 
 __all__ = [
     "Prepared",
@@ -326,12 +325,7 @@ def quiet() -> Iterator[None]:
     root.addHandler(silent)
     own.setLevel(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        with silenced():
             yield
     finally:
         own.setLevel(level)

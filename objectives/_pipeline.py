@@ -32,6 +32,7 @@ __all__ = [
     "machine_part",
     "measured_elsewhere",
     "measured_metrics",
+    "split_score",
     "tags_after",
     "variant",
     "with_compression",
@@ -163,7 +164,7 @@ class Deployment:
         """
         with self.watch.stage("score"):
             scored = score(outputs, self.targets)
-            quality, correct = _split_score(scored)
+            quality, correct = split_score(scored)
             metrics = {**checked_metrics(quality, own_metrics), **static, **measured_metrics(measurement)}
         record = self.record(context, measurement)
         if correct:
@@ -322,7 +323,7 @@ def _rotated(array: NDArray[Any], batch: int) -> NDArray[Any]:
     return np.resize(array, (batch, *array.shape[1:]))
 
 
-def _split_score(scored: Score) -> tuple[dict[str, float | Estimate], dict[str, NDArray[np.bool_]]]:
+def split_score(scored: Score) -> tuple[dict[str, float | Estimate], dict[str, NDArray[np.bool_]]]:
     """Tell correctness sample by sample, which becomes a fraction with its interval, from the rest."""
     quality: dict[str, float | Estimate] = {}
     correct: dict[str, NDArray[np.bool_]] = {}

@@ -65,7 +65,7 @@ from profilers._gpu._scripted import ScriptedGpu, ScriptedGpus
 from profilers._gpu._visible import CudaGpu, cuda_gpu
 from profilers._interface import OpenLaunch, Profiler
 from profilers._interleaved import Interleaved, compare_interleaved
-from profilers._launch import Launch
+from profilers._launch import Launch, write_whole
 from profilers._measurement import Measurement
 from profilers._measuring import Feeds, is_settled
 from profilers._model import ModelFile
@@ -154,4 +154,5 @@ __all__ = [
     "save_measurements",
     "smallest_n",
     "summarise_states",
+    "write_whole",
 ]

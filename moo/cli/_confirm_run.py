@@ -528,11 +528,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         SweepError: If it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    from profilers import write_whole
+
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, lambda file: file.write(text.encode()))
     except OSError as error:
         raise SweepError(f"{path} cannot be written: {error.strerror}: make room, then run again") from error
 

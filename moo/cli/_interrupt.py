@@ -18,12 +18,16 @@ class Interrupt:
     What is raised while Python runs a weak reference's callback or a finaliser is lost, so the second
     interrupt raises again every half second until the context is left.
 
+    Args:
+        what: What the first one still waits for, for the line that says so.
+
     Attributes:
         requested: Whether an interrupt came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "this trial") -> None:
         self.requested = False
+        self._what = what
         self._before: signal._HANDLER = None
         self._alarm_before: signal._HANDLER = None
 
@@ -44,4 +48,4 @@ class Interrupt:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
             raise KeyboardInterrupt
         self.requested = True
-        sys.stderr.write("\nmoo: stopping after this trial; Ctrl-C again stops at once\n")
+        sys.stderr.write(f"\nmoo: stopping after {self._what}; Ctrl-C again stops at once\n")

@@ -102,7 +102,7 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
         InputError: If there is no such folder, or nothing can be made in it.
         MooError: If writing fails, as on a full disk.
     """
-    from profilers._launch import write_whole
+    from profilers import write_whole
 
     text = json_module.dumps(document, indent=1, allow_nan=False) + "\n"
     try:
@@ -123,8 +123,7 @@ def save(
     Raises:
         DocumentError: If one of them cannot be written; what was there before can still be read.
     """
-    from profilers import DocumentError, save_measurements
-    from profilers._launch import write_whole
+    from profilers import DocumentError, save_measurements, write_whole
 
     if not measured and all(failure.is_input for failure in failures):
         return

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,7 +78,7 @@ def confirm(
             errors.print(line, soft_wrap=True, markup=False)
 
     try:
-        with _Interrupt() as interrupt, log_to(errors):
+        with Interrupt("this launch") as interrupt, log_to(errors):
             confirming, machine = _planned(
                 found,
                 root,
@@ -105,17 +103,6 @@ def confirm(
     print_confirmation(console, found.problem, record)
     console.print(f"Written: {root / 'confirm.json'}", soft_wrap=True, markup=False)
     return 0
-
-
-class _Interrupt(Interrupt):
-    """As for a sweep, with the words of a confirmation."""
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            return super()._handle(_number, _frame)
-        self.requested = True
-        sys.stderr.write("\nmoo: stopping after this launch; Ctrl-C again stops at once\n")
-        return None
 
 
 def _check_counts(

@@ -111,7 +111,7 @@ def test_a_full_disk_is_status_1_and_leaves_the_old_file(tmp_path, monkeypatch, 
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(_diagnosis, "diagnose", lambda: document)
-    monkeypatch.setattr("profilers._launch.write_whole", full)
+    monkeypatch.setattr("profilers.write_whole", full)
     assert moo_doctor("--json", str(file)) == 1
     assert capsys.readouterr().err == f"moo: error: --json: {file} cannot be written: {os.strerror(28)}\n"
     assert file.read_text() == '{"schema": "moo.doctor/1"}'

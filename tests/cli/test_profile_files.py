@@ -101,7 +101,7 @@ def test_a_comparison_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, 
     def fails(path, write):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("profilers._launch.write_whole", fails)
+    monkeypatch.setattr("profilers.write_whole", fails)
     with pytest.raises(MooError, match=os.strerror(code)) as caught:
         write_outcome(tmp_path / "out.json", Outcome((), {}, (), {}))
     assert type(caught.value) is kind
