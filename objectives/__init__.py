@@ -1,13 +1,14 @@
 """From a trial to metric values: the tasks a person writes, and the pipeline behind them.
 
-| step of the flow | file |
+| step of the flow | where |
 |---|---|
-| what a person subclasses | `_task.py`; `_torch.py`, `_sklearn.py`, `_onnx.py` |
+| what a person subclasses | `_task.py`; `_torch.py`, `_sklearn/`, `_onnx/` |
 | data, split once | `_data.py` |
-| training, what it reports | `_training.py`, `_report.py` |
-| to ONNX, and the check against the framework | `_export.py`, `_sklearn_export.py` |
-| deployment choices, compression | `_choices.py`, `_compression.py`, `_calibration.py`, `_conversion.py` |
-| run, measured, scored | `_pipeline.py`, `_scores.py`, `_accuracy.py`, `_intervals.py` |
+| training, what it reports | `_training/`, `_report.py` |
+| to ONNX, and the check against the framework | `_export.py`, `_sklearn/_export.py` |
+| deployment choices, compression | `_choices.py`, `_compression/` |
+| run, measured, scored | `_pipeline.py`, `_scoring/` |
+| the second look | `_confirm.py` |
 | counts | `_size.py` |
 | what must not change within a study | `_identity.py` |
 """
@@ -23,12 +24,12 @@ from objectives._report import Report
 from objectives._task import FunctionTask, Task
 
 if TYPE_CHECKING:
-    from objectives._onnx import OnnxTask
-    from objectives._onnx_inputs import NamedInputs
-    from objectives._scores import Scorer
-    from objectives._sklearn import SklearnTask
+    from objectives._onnx._inputs import NamedInputs
+    from objectives._onnx._task import OnnxTask
+    from objectives._scoring._scores import Scorer
+    from objectives._sklearn._task import SklearnTask
     from objectives._torch import TorchTask
-    from objectives._training import MEAN_SQUARED_ERROR, suggest_training, train
+    from objectives._training._train import MEAN_SQUARED_ERROR, suggest_training, train
 
 __all__ = [
     "MEAN_SQUARED_ERROR",
@@ -48,14 +49,14 @@ __all__ = [
 ]
 
 _LAZY = {  # what needs an extra is loaded by whoever asks for it: its module, and the extra
-    "MEAN_SQUARED_ERROR": ("objectives._training", "torch"),
-    "NamedInputs": ("objectives._onnx_inputs", "torch"),
-    "OnnxTask": ("objectives._onnx", "sklearn"),
-    "Scorer": ("objectives._scores", "sklearn"),
-    "SklearnTask": ("objectives._sklearn", "sklearn"),
-    "suggest_training": ("objectives._training", "torch"),
+    "MEAN_SQUARED_ERROR": ("objectives._training._train", "torch"),
+    "NamedInputs": ("objectives._onnx._inputs", "torch"),
+    "OnnxTask": ("objectives._onnx._task", "sklearn"),
+    "Scorer": ("objectives._scoring._scores", "sklearn"),
+    "SklearnTask": ("objectives._sklearn._task", "sklearn"),
+    "suggest_training": ("objectives._training._train", "torch"),
     "TorchTask": ("objectives._torch", "torch"),
-    "train": ("objectives._training", "torch"),
+    "train": ("objectives._training._train", "torch"),
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moo.errors import InputError
-from objectives._compression import Compression
+from objectives._compression._compress import Compression
 from profilers import OPTIMIZATION_LEVELS, Runtime
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from moo.errors import MeasureError, ScoreError, TrialError
 from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
 from moo.metrics import BUILT_IN, Metric
-from objectives._accuracy import fraction_correct
 from objectives._choices import Chosen
-from objectives._compression import CompressionFacts
+from objectives._compression._compress import CompressionFacts
+from objectives._scoring._accuracy import fraction_correct
 from objectives._task import checked_metrics
 from profilers import Feeds, Measurement, Profiler, ProfilerError, Protocol, Runtime, Statistic, fingerprint
 

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from moo.errors import FitError
 from moo.evaluation import Estimate, Evaluation, TrialContext
-from objectives._accuracy import correct_predictions
 from objectives._choices import Choices, Chosen
-from objectives._compression import compress
+from objectives._compression._compress import compress
 from objectives._data import Splits
 from objectives._export import INPUT_NAME, check_same_outputs, export_onnx, framework_outputs
 from objectives._pipeline import (
@@ -35,10 +34,11 @@ from objectives._pipeline import (
     with_compression,
 )
 from objectives._report import Report
+from objectives._scoring._accuracy import correct_predictions
 from objectives._serving import serving_setting, trial_protocol
 from objectives._size import count_macs, count_parameters
 from objectives._task import Served, SplitName, Task
-from objectives._training import suggest_training, train
+from objectives._training._train import suggest_training, train
 from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
 
 __all__ = ["TorchTask"]

@@ -16,7 +16,7 @@ from moo.errors import TaskLoadError
 from objectives._data import Split, Splits
 from objectives._report import Report
 from objectives._torch import TorchTask
-from objectives._training import suggest_training, train
+from objectives._training._train import suggest_training, train
 from profilers import Runtime
 
 if TYPE_CHECKING:

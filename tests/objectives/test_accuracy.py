@@ -3,7 +3,7 @@ import pytest
 from scipy import optimize
 
 from moo.errors import ScoreError
-from objectives._accuracy import correct_predictions, fraction_correct
+from objectives._scoring._accuracy import correct_predictions, fraction_correct
 
 
 @pytest.mark.parametrize(("k", "n"), [(9, 10), (1, 3), (50, 100), (997, 1000)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from moo.errors import InputError
 from objectives._choices import Choices, Chosen
-from objectives._compression import Compression
+from objectives._compression._compress import Compression
 from profilers import OPTIMIZATION_LEVELS, Runtime
 
 FIELDS = {

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from moo.errors import ExportError, InputError
-from objectives import _conversion, _onnx_files
-from objectives._calibration import checked_rows, chosen_rows
-from objectives._compression import Compression, CompressionFacts, compress
+from objectives._compression import _conversion, _onnx_files
+from objectives._compression._calibration import checked_rows, chosen_rows
+from objectives._compression._compress import Compression, CompressionFacts, compress
 from profilers import ModelFile
 
 WEIGHTS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)

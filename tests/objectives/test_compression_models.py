@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from moo.errors import ExportError
-from objectives._compression import Compression, CompressionFacts, compress
+from objectives._compression._compress import Compression, CompressionFacts, compress
 from objectives._export import export_onnx
 
 Rows = dict[str, np.ndarray]

@@ -18,7 +18,7 @@ from objectives._confirm import (
     retrained_evaluation,
     stored_runtime,
 )
-from objectives._sklearn import SklearnTask
+from objectives._sklearn._task import SklearnTask
 from profilers import QUICK, FakeProfiler, OnnxRuntimeProfiler, Protocol, Runtime
 from tests.objectives.conftest import Linear, blobs
 

@@ -20,10 +20,10 @@ from moo.evaluation import TrialContext
 from moo.metrics import Metric
 from objectives import Split, Splits
 from objectives._choices import Choices
-from objectives._onnx import NOT_FINITE_TAG, OnnxTask
-from objectives._onnx_inputs import NamedInputs, Signature
-from objectives._onnx_outputs import outputs_of
-from objectives._scores import Scorer
+from objectives._onnx._inputs import NamedInputs, Signature
+from objectives._onnx._outputs import outputs_of
+from objectives._onnx._task import NOT_FINITE_TAG, OnnxTask
+from objectives._scoring._scores import Scorer
 from profilers import FakeProfiler, Runtime
 from tests.objectives.conftest import blobs
 

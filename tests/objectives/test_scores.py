@@ -15,7 +15,7 @@ from sklearn.metrics import get_scorer, get_scorer_names, mean_absolute_error
 from moo.errors import InputError, ScoreError
 from moo.evaluation import Estimate
 from moo.metrics import Metric
-from objectives._scores import (
+from objectives._scoring._scores import (
     Outputs,
     Scorer,
     bootstrap_estimate,

@@ -46,8 +46,8 @@ import moo
 from moo.errors import ExportError, FitError, InputError, MeasureError, ScoreError, TaskLoadError
 from moo.metrics import Metric
 from objectives import Splits
-from objectives._scores import Scorer, cross_validated_estimate
-from objectives._sklearn import DIFFERS_TAG, TARGET_OPSET, SklearnTask, _seeded, count_parameters
+from objectives._scoring._scores import Scorer, cross_validated_estimate
+from objectives._sklearn._task import DIFFERS_TAG, TARGET_OPSET, SklearnTask, _seeded, count_parameters
 from profilers import FakeProfiler, LaunchError, OnnxRuntimeProfiler, Runtime
 
 WINE, CANCER, DIABETES = (load(return_X_y=True) for load in (load_wine, load_breast_cancer, load_diabetes))

@@ -15,10 +15,10 @@ from torch import nn
 from moo.errors import FitError, InputError
 from moo.metrics import Metric
 from objectives import Report, Split, Splits
-from objectives._schedules import SCHEDULES, learning_rate_factor, momentum_of_cycle
-from objectives._scores import Scorer, resolve_scorer
-from objectives._training import MEAN_SQUARED_ERROR, _groups, suggest_training, train
-from objectives._training_rows import batches, n_batches
+from objectives._scoring._scores import Scorer, resolve_scorer
+from objectives._training._rows import batches, n_batches
+from objectives._training._schedules import SCHEDULES, learning_rate_factor, momentum_of_cycle
+from objectives._training._train import MEAN_SQUARED_ERROR, _groups, suggest_training, train
 from tests.objectives.conftest import blobs
 
 DATA = Splits(blobs(61, 0), blobs(40, 1))

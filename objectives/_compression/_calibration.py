@@ -16,7 +16,7 @@ from onnxruntime.quantization.calibrate import (
 )
 
 from moo.errors import ExportError, InputError, did_you_mean
-from objectives._compression import Compression
+from objectives._compression._compress import Compression
 
 __all__ = ["activation_ranges", "checked_rows", "chosen_rows"]
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from moo.errors import FitError, InputError
 from moo.metrics import BUILT_IN, Metric
-from objectives._outputs import Outputs, margins
-from objectives._scores import Scorer, ScorerLike, resolve_scorer
-from objectives._training_rows import Rows
-from objectives._training_steps import values_like
+from objectives._scoring._outputs import Outputs, margins
+from objectives._scoring._scores import Scorer, ScorerLike, resolve_scorer
+from objectives._training._rows import Rows
+from objectives._training._steps import values_like
 
 __all__ = ["MEAN_SQUARED_ERROR", "Best", "training_scorer", "validation_score"]
 

@@ -17,13 +17,13 @@ from moo.errors import FitError, InputError, ScoreError
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.metrics import Metric
 from objectives._choices import Choices
-from objectives._compression import Compression, compress
+from objectives._compression._compress import Compression, compress
 from objectives._data import Split, Splits
 from objectives._identity import function_parts
-from objectives._onnx_inputs import Signature
-from objectives._onnx_outputs import finite_rows, outputs_of
+from objectives._onnx._inputs import Signature
+from objectives._onnx._outputs import finite_rows, outputs_of
 from objectives._pipeline import Deployment, Score, Stopwatch, with_compression, with_tags
-from objectives._scores import Scorer, ScorerLike, own_metrics, task_scorers
+from objectives._scoring._scores import Scorer, ScorerLike, own_metrics, task_scorers
 from objectives._serving import serving_setting, trial_protocol
 from objectives._task import Served, SplitName, Task
 from profilers import QUICK, ModelFile, OnnxRuntimeProfiler, Profiler, ProfilerError, Protocol, Runtime
@@ -60,8 +60,8 @@ class OnnxTask(Task):
             `NamedInputs` for a model that has several.
         deploy: What may be chosen; `fan_out` means nothing here.
         score: A name of `sklearn.metrics.get_scorer_names()`, a function `(targets, outputs)` (see
-            `objectives._scores`), a `Scorer`, or several of these. Targets that are whole numbers or text
-            are labels, floats are values; `outputs_of` says how arrays become outputs.
+            `objectives._scoring._scores`), a `Scorer`, or several of these. Targets that are whole numbers
+            or text are labels, floats are values; `outputs_of` says how arrays become outputs.
         runtime: How the model is served now, and whatever is not chosen.
         protocol: How candidates are timed.
         profiler: What runs and measures them.

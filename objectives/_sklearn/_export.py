@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.preprocessing import StandardScaler
 
 from moo.errors import ExportError, TaskLoadError
-from objectives._sklearn_inputs import has_part
-from objectives._sklearn_size import predictor
+from objectives._sklearn._inputs import has_part
+from objectives._sklearn._size import predictor
 
 if TYPE_CHECKING:
     import onnx

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from moo.errors import ExportError, InputError, did_you_mean
-from objectives._calibration import activation_ranges, checked_rows, chosen_rows
-from objectives._compression import Compression, CompressionFacts
-from objectives._onnx_files import (
+from objectives._compression._calibration import activation_ranges, checked_rows, chosen_rows
+from objectives._compression._compress import Compression, CompressionFacts
+from objectives._compression._graph import with_float_inputs, with_own_gemm_constants, with_signature
+from objectives._compression._onnx_files import (
     Prepared,
     check_no_crash,
     check_same_signature,
@@ -33,7 +34,6 @@ from objectives._onnx_files import (
     quiet,
     save,
 )
-from objectives._onnx_graph import with_float_inputs, with_own_gemm_constants, with_signature
 from profilers import ModelFile, ProfilerError, environment
 
 __all__ = ["convert", "reduced_range"]

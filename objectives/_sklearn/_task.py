@@ -19,13 +19,13 @@ from moo.errors import FitError, InputError
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.metrics import Metric
 from objectives._data import Split, Splits
-from objectives._intervals import cross_validated_estimate
-from objectives._outputs import Outputs
 from objectives._pipeline import Deployment, Score, Stopwatch, with_tags
 from objectives._report import Report
-from objectives._scores import Scorer, ScorerLike, own_metrics, task_scorers
+from objectives._scoring._intervals import cross_validated_estimate
+from objectives._scoring._outputs import Outputs
+from objectives._scoring._scores import Scorer, ScorerLike, own_metrics, task_scorers
 from objectives._serving import serving_setting, trial_protocol
-from objectives._sklearn_check import (
+from objectives._sklearn._check import (
     AGREEMENT,
     DIFFERS_TAG,
     artefact_outputs,
@@ -33,10 +33,10 @@ from objectives._sklearn_check import (
     estimator_outputs,
     stored_outputs,
 )
-from objectives._sklearn_export import TARGET_OPSET, convert, converter, input_names, write
-from objectives._sklearn_folds import fold_rows, pooled, rows_of
-from objectives._sklearn_inputs import Signature
-from objectives._sklearn_size import count_parameters, predictor
+from objectives._sklearn._export import TARGET_OPSET, convert, converter, input_names, write
+from objectives._sklearn._folds import fold_rows, pooled, rows_of
+from objectives._sklearn._inputs import Signature
+from objectives._sklearn._size import count_parameters, predictor
 from objectives._task import Served, SplitName, Task
 from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
 
@@ -69,7 +69,7 @@ class SklearnTask(Task):
         protocol: How they are timed.
         profiler: What runs and measures them.
         score: A name of `sklearn.metrics.get_scorer_names()`, a function `(targets, outputs)` (see
-            `objectives._scores`), a `Scorer`, or several of these.
+            `objectives._scoring._scores`), a `Scorer`, or several of these.
         folds: The number of folds, or None to score on the validation data. The folds are
             shuffled, stratified for classifiers, and the same for all trials.
         tolerance: Largest difference of a row from the estimator: of probabilities as they are, of

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moo.errors import ScoreError
-from objectives._outputs import Outputs, margins
+from objectives._scoring._outputs import Outputs, margins
 
 __all__ = ["finite_rows", "outputs_of"]
 

@@ -318,6 +318,8 @@ def compress(
         InputError: For unusable paths, calibration rows or operator types.
         ExportError: If the model cannot be converted, or the result does not load or has other outputs.
     """
-    from objectives._conversion import convert  # loads onnxruntime: only where a model is converted
+    from objectives._compression._conversion import (
+        convert,  # loads onnxruntime: only where a model is converted
+    )
 
     return convert(source, target, compression, calibration, seed=seed, n_threads=n_threads)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from moo.errors import InputError, ScoreError, TaskLoadError, did_you_mean
 from moo.metrics import Metric
-from objectives._outputs import RESPONSES, Outputs
+from objectives._scoring._outputs import RESPONSES, Outputs
 
 __all__ = ["scorer_name", "sklearn_metric", "sklearn_score"]
 

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from moo.errors import InputError, ScoreError
 from moo.evaluation import Estimate
 from moo.metrics import BUILT_IN, Metric
-from objectives._intervals import bootstrap_estimate, cross_validated_estimate
-from objectives._outputs import Outputs
-from objectives._sklearn_scores import scorer_name, sklearn_metric, sklearn_score
+from objectives._scoring._intervals import bootstrap_estimate, cross_validated_estimate
+from objectives._scoring._outputs import Outputs
+from objectives._scoring._sklearn_scores import scorer_name, sklearn_metric, sklearn_score
 
 __all__ = [
     "Compute",

@@ -18,11 +18,11 @@ from torch import nn
 
 from moo.errors import FitError, InputError
 from objectives._data import Splits
-from objectives._schedules import learning_rate_factor, momentum_of_cycle
-from objectives._scores import ScorerLike
-from objectives._training_rows import Rows, batches, check_types, n_batches
-from objectives._training_scores import MEAN_SQUARED_ERROR, Best, training_scorer, validation_score
-from objectives._training_steps import Loss, Stepper, default_loss
+from objectives._scoring._scores import ScorerLike
+from objectives._training._rows import Rows, batches, check_types, n_batches
+from objectives._training._schedules import learning_rate_factor, momentum_of_cycle
+from objectives._training._scores import MEAN_SQUARED_ERROR, Best, training_scorer, validation_score
+from objectives._training._steps import Loss, Stepper, default_loss
 
 if TYPE_CHECKING:
     import optuna
@@ -103,8 +103,8 @@ def train(
         warmup: Share of the steps in which the rate rises; None for the schedule's own.
         loss: `(outputs, targets)` to a number; None for cross-entropy where targets are whole numbers
             (binary where the model gives one logit a sample), else the mean squared error.
-        score: A scorer's name, a function or a `Scorer`, as in `objectives._scores`; None for accuracy
-            where targets are whole numbers, else mean_squared_error. The task must know its metric.
+        score: A scorer's name, a function or a `Scorer`, as in `objectives._scoring._scores`; None for
+            accuracy where targets are whole numbers, else mean_squared_error. The task must know its metric.
         gradient_clip: Largest norm of all gradients together; None for no limit.
         patience: Epochs without a better score after which training ends; the weights of the best epoch
             are then put back, also where it was not ended early. None to train on and keep the last. A

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, is_classifier
 
 from moo.errors import ExportError, FitError, ScoreError
 from moo.metrics import Metric
-from objectives._outputs import Outputs
+from objectives._scoring._outputs import Outputs
 
 __all__ = [
     "AGREEMENT",

@@ -1,0 +1,1 @@
+"""Another precision for a finished ONNX model, and what that reached, node by node."""

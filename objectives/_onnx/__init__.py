@@ -1,0 +1,1 @@
+"""A finished ONNX model as the task: its deployments alone are searched."""

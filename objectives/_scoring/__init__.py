@@ -1,0 +1,1 @@
+"""The score of an artefact's outputs, with its interval."""

@@ -1,0 +1,1 @@
+"""The default training: what is suggested, its schedules, rows, steps, and the scores it reports."""
