@@ -41,6 +41,7 @@ class FinishedTrial:
         is_baseline: Whether this is the configuration that gains are stated against.
         parent: Number of the trial whose trained model this one deploys otherwise; None for one of its own.
         duration_s: Wall time in seconds, or None where it is not known.
+        label: What a person calls it, such as a model's name; None: its number says it.
     """
 
     number: int
@@ -53,6 +54,7 @@ class FinishedTrial:
     is_baseline: bool = False
     parent: int | None = None
     duration_s: float | None = None
+    label: str | None = None
 
     def estimate(self, metric: str) -> Estimate:
         """Return a metric's estimate; one without a value where there is none."""
@@ -92,6 +94,8 @@ class Results:
         protocol: How it was measured, as plain JSON, or None.
         extra_metrics: The task's own metrics by name.
         confirmation: What `moo confirm` found and stored, as plain JSON (`moo.confirm/1`), or None.
+        distributions: From where each parameter was drawn, by name: what Optuna's `distribution_to_json`
+            writes, as plain JSON; empty where nobody searched.
     """
 
     study_name: str
@@ -103,6 +107,7 @@ class Results:
     protocol: Mapping[str, Any] | None = None
     extra_metrics: Mapping[str, Metric] = field(default_factory=dict)
     confirmation: Mapping[str, Any] | None = None
+    distributions: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def complete(self) -> tuple[FinishedTrial, ...]:

@@ -15,16 +15,18 @@ The problem and the task are compared on resume, so that one study never mixes t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy.exc
+from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,6 +37,7 @@ from moo.results import FinishedTrial, State
 
 __all__ = [
     "claim_folder",
+    "distributions",
     "finished_trial",
     "first_line",
     "hide_password",
@@ -266,6 +269,12 @@ def _refuse_other_machine(name: str, storage: BaseStorage, setting: Mapping[str,
             f"study {name!r} was measured on another machine: {'; '.join(parts)}."
             " Measurements of two machines make no one front: use another study name"
         )
+
+
+def distributions(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
+    """Return from where each parameter was drawn, as plain JSON; of several distributions, the last."""
+    known = {name: found for trial in trials for name, found in trial.distributions.items()}
+    return {name: json.loads(distribution_to_json(found)) for name, found in known.items()}
 
 
 def finished_trial(trial: FrozenTrial) -> FinishedTrial:

@@ -214,6 +214,7 @@ class Study:
             protocol=setting.get("protocol"),
             extra_metrics={name: Metric(**row) for name, row in setting.get("metrics", {}).items()},
             confirmation=attrs.get(CONFIRMATION),
+            distributions=stored.distributions(frozen),
         )
 
     def front(self) -> pd.DataFrame:
