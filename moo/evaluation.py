@@ -157,7 +157,8 @@ class TrialContext:
         check: The same, before training; raises `optuna.TrialPruned` where a constraint is violated beyond
             doubt.
         violated: Lines on the constraints that metric values violate: `beyond_doubt`, or by value alone.
-        should_stop: Told quality at a step of training; True where the pruner stops the trial.
+        should_stop: Told quality at a step of training; True where the pruner stops the trial. None without
+            a pruner.
     """
 
     root: Path
@@ -169,7 +170,7 @@ class TrialContext:
     keep: Callable[[Evaluation], None] = lambda partial: None  # noqa: ARG005
     check: Callable[[Evaluation], None] = lambda partial: None  # noqa: ARG005
     violated: Callable[..., list[str]] = lambda metrics, *, beyond_doubt=True: []  # noqa: ARG005
-    should_stop: Callable[[int, Mapping[str, float]], bool] = lambda step, values: False  # noqa: ARG005
+    should_stop: Callable[[int, Mapping[str, float]], bool] | None = None
 
     def path_of(self, name: str) -> str:
         """Return the path of a file in the trial's folder as an evaluation has it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -28,10 +28,12 @@ __all__ = [
     "format_difference",
     "format_ends",
     "format_estimate",
+    "format_probability",
     "format_value",
     "known_metrics",
     "parse_quantity",
     "shown_unit",
+    "takes_logarithm",
 ]
 
 Direction = Literal["maximize", "minimize"]
@@ -144,6 +146,8 @@ _SHOWN: Mapping[Dimension, tuple[tuple[str, float], ...]] = MappingProxyType(
     }
 )
 
+_LOGARITHM_FROM = 10.0  # largest over smallest value beyond which factors are compared
+
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\s\d]\S*)?\s*")
 
 
@@ -239,6 +243,15 @@ def format_ends(estimate: Estimate, metric: Metric) -> str:
     return f"[{low}, {high}]"
 
 
+def format_probability(p: float) -> str:
+    """Return a probability that rests on draws; it never reads as certain.
+
+    >>> [format_probability(p) for p in (0.0, 0.123, 0.9999)]
+    ['< 0.01', '0.12', '> 0.99']
+    """
+    return "< 0.01" if p < 0.01 else "> 0.99" if p > 0.99 else f"{p:.2f}"
+
+
 def shown_unit(magnitude: float, metric: Metric) -> tuple[str, float]:
     """Return the unit's suffix and its factor to SI that suit a magnitude.
 
@@ -249,6 +262,20 @@ def shown_unit(magnitude: float, metric: Metric) -> tuple[str, float]:
     if magnitude == 0:
         return next((row for row in shown if row[1] == 1.0), shown[-1])
     return next(((unit, factor) for unit, factor in shown if magnitude >= factor * 0.9995), shown[-1])
+
+
+def takes_logarithm(metric: Metric, values: Sequence[float]) -> bool:
+    """Return whether these values of a metric are told apart by factors rather than by differences.
+
+    So where all are above 0 and the largest is over ten times the smallest; a fraction never is. The one
+    rule of a chart's axis and of the scale on which candidates are compared.
+
+    >>> takes_logarithm(BUILT_IN["latency_p50"], [0.001, 0.0101])
+    True
+    """
+    if metric.dimension == "fraction" or not values:
+        return False
+    return min(values) > 0 and max(values) > _LOGARITHM_FROM * min(values)
 
 
 def exact_texts(value: float, metric: Metric) -> list[str]:

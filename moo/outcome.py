@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -14,9 +15,28 @@ from moo.metrics import Metric
 from moo.problem import Problem
 from moo.samplers import NOISE
 
-__all__ = ["MAX_REASON", "judged", "known_bounds", "noise", "variant_trial"]
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = [
+    "MAX_REASON",
+    "VARIANT",
+    "forget_variants",
+    "judged",
+    "keep_variants",
+    "kept_variants",
+    "known_bounds",
+    "noise",
+    "variant_trial",
+]
 
 MAX_REASON = 500  # characters that are stored of why a trial failed
+VARIANT = "moo:variant"
+"""User attribute of a variant's trial: which of its parent's variants it is, counted from 0. While the parent
+runs it keeps each record to come as `moo:variant-0`, `moo:variant-1`, ..: one attribute each, because some
+databases hold no more than 64 KiB in one."""
+
+Variants = Sequence[tuple[Mapping[str, Any], Evaluation]]
 
 
 def judged(
@@ -77,10 +97,41 @@ def noise(
     }
 
 
+def keep_variants(trial: optuna.Trial, variants: Variants) -> None:
+    """Store with a running trial what it has deployed otherwise, until each is a trial of its own.
+
+    What a cut-off attempt of the trial kept is replaced.
+    """
+    for name in _kept_names(trial.user_attrs)[len(variants) :]:
+        trial.set_user_attr(name, None)
+    for index, (params, variant) in enumerate(variants):
+        record = {"params": dict(params), "evaluation": variant.to_json()}
+        trial.set_user_attr(f"{VARIANT}-{index}", record)
+
+
+def kept_variants(attrs: Mapping[str, Any]) -> Variants:
+    """Return what `keep_variants` stored, from a trial's user attributes."""
+    records = [attrs[name] for name in _kept_names(attrs)]
+    return [(record["params"], Evaluation.from_json(record["evaluation"])) for record in records]
+
+
+def forget_variants(trial: optuna.Trial) -> None:
+    """Empty what `keep_variants` stored: each is a trial of its own by now."""
+    for name in _kept_names(trial.user_attrs):
+        trial.set_user_attr(name, None)
+
+
+def _kept_names(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the attributes that hold a record, in order."""
+    found = (f"{VARIANT}-{index}" for index in itertools.count())
+    return list(itertools.takewhile(lambda name: attrs.get(name) is not None, found))
+
+
 def variant_trial(
     problem: Problem,
     bounds: Sequence[float],
     parent: FrozenTrial,
+    index: int,
     params: Mapping[str, Any],
     variant: Evaluation,
 ) -> FrozenTrial:
@@ -90,11 +141,13 @@ def variant_trial(
         problem: Objectives and constraints.
         bounds: Of each constraint, in SI units.
         parent: The trial that trained it.
+        index: Which of its variants it is.
         params: The parameters that differ from the parent's.
         variant: What was measured and scored.
     """
     attrs: dict[str, Any] = {
         stored.PARENT: parent.number,
+        VARIANT: index,
         stored.EVALUATION: variant.to_json(),
         stored.DURATION: round(sum(variant.seconds.values()), 3),
         NOISE: noise(problem, variant.metrics, bounds),

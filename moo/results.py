@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,9 +20,12 @@ from moo.problem import Problem, is_feasible
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "FinishedTrial", "Results"]
+__all__ = ["Estimate", "FinishedTrial", "Results", "opened_lines"]
 
 State = Literal["complete", "pruned", "failed"]
+
+_PROBABILITIES = ("p_on_front", "p_feasible")
+_LEAST_P_FEASIBLE = 0.5  # a confirmed candidate below it is more likely infeasible than not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,11 @@ class FinishedTrial:
     duration_s: float | None = None
     label: str | None = None
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: its label, or `trial 12` where it has none."""
+        return self.label or f"trial {self.number}"
+
     def estimate(self, metric: str) -> Estimate:
         """Return a metric's estimate; one without a value where there is none."""
         known = {} if self.evaluation is None else self.evaluation.metrics
@@ -78,6 +86,23 @@ def commonest_failures(trials: Iterable[FinishedTrial]) -> list[tuple[str, int]]
     return [(shown[pattern], count) for pattern, count in counts.most_common()]
 
 
+def opened_lines(openings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line on when the test data were opened; none where they never were.
+
+    >>> opened_lines([{"time": "2026-01-02T03:04:05+00:00", "trials": [1, 4], "again": False}])
+    ['Test data opened once: 2026-01-02T03:04:05+00:00 for trials 1, 4.']
+    """
+    if not openings:
+        return []
+    times = "; ".join(f"{one['time']} for trials {', '.join(map(str, one['trials']))}" for one in openings)
+    if len(openings) == 1:
+        return [f"Test data opened once: {times}."]
+    return [
+        f"Test data opened {len(openings)} times (--again): {times}. What was chosen after the first time has"
+        " been chosen on them: they say too much good of it."
+    ]
+
+
 @dataclass(frozen=True)
 class Results:
     """The finished trials of a study, and the problem they answer.
@@ -96,6 +121,11 @@ class Results:
         confirmation: What `moo confirm` found and stored, as plain JSON (`moo.confirm/1`), or None.
         distributions: From where each parameter was drawn, by name: what Optuna's `distribution_to_json`
             writes, as plain JSON; empty where nobody searched.
+        is_search: Whether trials followed one another; False for the rows of a table: their order says
+            nothing.
+        test_opened: Each time that the test data were opened: `time`, `trials`, `again`; where this is empty,
+            what the confirmation holds of them is used (`openings`).
+        n_running: Trials that some process is running now, or was when it was lost.
     """
 
     study_name: str
@@ -108,6 +138,9 @@ class Results:
     extra_metrics: Mapping[str, Metric] = field(default_factory=dict)
     confirmation: Mapping[str, Any] | None = None
     distributions: Mapping[str, Any] = field(default_factory=dict)
+    is_search: bool = True
+    test_opened: tuple[Mapping[str, Any], ...] = ()
+    n_running: int = 0
 
     @cached_property
     def complete(self) -> tuple[FinishedTrial, ...]:
@@ -128,8 +161,12 @@ class Results:
         """Return whether a trial keeps every constraint; None where one was never set."""
         if not is_feasible(trial.violations.values()):
             return False
-        every = all(constraint.key in trial.violations for constraint in self.problem.constraints)
-        return True if every else None
+        return True if all(key in trial.violations for key in self.constraint_keys) else None
+
+    @cached_property
+    def constraint_keys(self) -> tuple[str, ...]:
+        """The names under which a trial's violations are stored, one a constraint."""
+        return tuple(constraint.key for constraint in self.problem.constraints)
 
     def losses(self, trials: tuple[FinishedTrial, ...]) -> NDArray[np.float64]:
         """Return objective losses, shape (n, m), all minimised; NaN where a value is missing."""
@@ -151,12 +188,14 @@ class Results:
         """How many trials there are and what became of them, in words."""
         n, n_pruned = len(self.trials), sum(trial.state == "pruned" for trial in self.trials)
         n_feasible = sum(self.is_feasible(trial) is True for trial in self.complete)
-        parts = [f"{n:,} trial{'' if n == 1 else 's'}"]
+        what = "trial" if self.is_search else "row"
+        parts = [f"{n:,} {what}{'' if n == 1 else 's'}"]
         parts.append(
             f"{len(self.complete):,} complete ({n_feasible:,} feasible, {len(self.front):,} on the front)"
         )
         parts += [f"{n_pruned:,} pruned"] if n_pruned else []
         parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        parts += [f"{self.n_running:,} more running"] if self.n_running else []
         return ", ".join(parts)
 
     @cached_property
@@ -182,15 +221,18 @@ class Results:
     def table(self) -> pd.DataFrame:
         """Return one row a finished trial: state, feasibility, metrics with intervals, parameters.
 
-        Columns: `trial`, `state`, `feasible`, `on_front`, `baseline`; for each metric its name,
-        `<name>_low` and `<name>_high` in SI units; `param_<name>` for each parameter; `tags`,
-        `reason`, `duration_s`. What is unknown is missing (NaN or None).
+        Columns: `trial`, `label`, `state`, `feasible`, `on_front`, `baseline`; for each metric its name,
+        `<name>_low` and `<name>_high` in SI units; `p_on_front` and `p_feasible` of the stored
+        confirmation; `param_<name>` for each parameter; `tags`, `reason`, `duration_s`. What is unknown
+        is missing (NaN or None).
         """
         import pandas as pd
 
         on_front = {trial.number for trial in self.front}
         rows = [self._row(trial, on_front) for trial in self.trials]
         frame = pd.DataFrame(rows, columns=self._columns())
+        for name in _PROBABILITIES:
+            frame[name] = frame[name].astype("float64")
         for name in self.param_names:  # a whole number stays one where some trials lack the parameter
             values = [trial.params[name] for trial in self.trials if name in trial.params]
             if all(type(value) is int for value in values):
@@ -200,31 +242,59 @@ class Results:
     def front_table(self) -> pd.DataFrame:
         """Return the front, one row a candidate, best in the first objective first.
 
-        Columns: `trial`; for each metric its name, `<name>_low` and `<name>_high` in SI units;
-        `p_on_front` and `p_feasible`; `param_<name>` for each parameter; `tags`. The two
-        probabilities are those of the stored confirmation, and missing where there is none: in a
-        search one process launch says nothing of the spread between launches.
+        Columns: `trial`; `label` where any candidate on it has one; for each metric its name,
+        `<name>_low` and `<name>_high` in SI units; `p_on_front` and `p_feasible`; `param_<name>` for
+        each parameter; `tags`. The two probabilities are those of the stored confirmation, and missing
+        where there is none: in a search one process launch says nothing of the spread between launches.
         """
         rows = self.table().set_index("trial", drop=False).loc[[trial.number for trial in self.front]]
         rows = rows.drop(columns=["state", "feasible", "on_front", "baseline", "reason", "duration_s"])
-        position = 1 + 3 * len(self.metrics)
-        for offset, name in enumerate(("p_on_front", "p_feasible")):
-            confirmed = [self._confirmed(number, name) for number in rows["trial"]]
-            rows.insert(position + offset, name, np.array(confirmed, dtype=np.float64))
+        if rows["label"].isna().all():
+            rows = rows.drop(columns="label")
         return rows.reset_index(drop=True)
 
-    def _confirmed(self, number: int, name: str) -> float | None:
-        """Return a probability of the stored confirmation; None for a candidate that it does not have."""
-        candidates = (self.confirmation or {}).get("candidates", [])
-        found = next((entry["confirmed"] for entry in candidates if entry["trial"] == number), None)
-        return None if found is None else found[name]
+    @cached_property
+    def _confirmed_entries(self) -> Mapping[int, Mapping[str, Any]]:
+        return {entry["trial"]: entry for entry in (self.confirmation or {}).get("candidates", ())}
+
+    def confirmed(self, trial: FinishedTrial) -> Mapping[str, Any] | None:
+        """Return a trial's entry in the stored confirmation (`moo.confirm/1`); None where it has none."""
+        return self._confirmed_entries.get(trial.number)
+
+    def probability(self, trial: FinishedTrial, name: str) -> float | None:
+        """Return `p_on_front` or `p_feasible` of the stored confirmation; None where it has none."""
+        verdict = (self.confirmed(trial) or {}).get("confirmed")
+        return None if verdict is None else verdict[name]
+
+    def ruled_out(self, trial: FinishedTrial) -> str | None:
+        """Return why the stored confirmation rules a trial out; None where it does not.
+
+        It does where P(on the front) left no doubt that the trial is off, and where P(feasible) is below
+        one half.
+        """
+        verdict = (self.confirmed(trial) or {}).get("confirmed")
+        if verdict is None:
+            return None
+        if verdict["p_feasible"] < _LEAST_P_FEASIBLE:
+            why = f": {verdict['reason']}" if verdict["reason"] else ""
+            return f"measured again, it is likely infeasible (P(feasible) {verdict['p_feasible']:.2f}){why}"
+        if verdict["verdict"] == "off":
+            why = f": {verdict['reason']}" if verdict["reason"] else ""
+            return f"measured again, it is off the front{why}"
+        return None
+
+    @property
+    def openings(self) -> tuple[Mapping[str, Any], ...]:
+        """Each time that the test data were opened, the first one first."""
+        return self.test_opened or tuple((self.confirmation or {}).get("test_opened", ()))
 
     def _columns(self) -> list[str]:
         metrics = [name for m in self.metrics for name in (m.name, f"{m.name}_low", f"{m.name}_high")]
         params = [f"param_{name}" for name in self.param_names]
         return [
-            *("trial", "state", "feasible", "on_front", "baseline"),
+            *("trial", "label", "state", "feasible", "on_front", "baseline"),
             *metrics,
+            *_PROBABILITIES,
             *params,
             *("tags", "reason", "duration_s"),
         ]
@@ -232,6 +302,7 @@ class Results:
     def _row(self, trial: FinishedTrial, on_front: set[int]) -> dict[str, Any]:
         row: dict[str, Any] = {
             "trial": trial.number,
+            "label": trial.label,
             "state": trial.state,
             "feasible": self.is_feasible(trial) if trial.state != "failed" else None,
             "on_front": trial.number in on_front,
@@ -241,6 +312,7 @@ class Results:
             estimate = trial.estimate(metric.name)
             row[metric.name] = estimate.value
             row[f"{metric.name}_low"], row[f"{metric.name}_high"] = estimate.low, estimate.high
+        row |= {name: self.probability(trial, name) for name in _PROBABILITIES}
         row |= {f"param_{name}": trial.params.get(name) for name in self.param_names}
         row["tags"] = " ".join(trial.evaluation.tags) if trial.evaluation else None
         row["reason"], row["duration_s"] = trial.reason, trial.duration_s

@@ -6,9 +6,10 @@ What this project keeps beside Optuna's own records, all in user attributes:
 - study `moo:setting`: the machine and the protocol, as plain JSON; `moo:confirmation` (`moo.confirm/1`) and
   `moo:test_opened`, what `moo confirm` found and when it opened the test data
 - trial `moo:evaluation` (`moo.evaluation/1`); `moo:partial`, the same of one that ended early; `moo:parent`,
-  the number of the trial whose trained model it deploys otherwise; `moo:failure`, `moo:duration_s`,
-  `moo:baseline`; `moo:rungs` and `moo:stopped_at` of pruners; `moo:noise` for samplers; and what
-  `moo.workers` keeps: which process runs it, and how often it was begun
+  the number of the trial whose trained model it deploys otherwise; `moo:variant`, `moo:variant-0`, .. while
+  further deployments are not trials yet; `moo:failure`, `moo:duration_s`, `moo:baseline`; `moo:rungs` and
+  `moo:stopped_at` of pruners; `moo:noise` for samplers; and what `moo.workers` keeps: which process runs it,
+  and how often it was begun
 
 The problem and the task are compared on resume, so that one study never mixes two questions.
 """

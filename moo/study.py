@@ -19,7 +19,8 @@ from optuna.trial import TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.confirmation import CONFIRMATION
+from moo.confirmation import CONFIRMATION, TEST_OPENED
+from moo.decision import Recommendation, recommend
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
@@ -215,11 +216,19 @@ class Study:
             extra_metrics={name: Metric(**row) for name, row in setting.get("metrics", {}).items()},
             confirmation=attrs.get(CONFIRMATION),
             distributions=stored.distributions(frozen),
+            test_opened=tuple(attrs.get(TEST_OPENED, ())),
+            n_running=len(self.running),
         )
 
     def front(self) -> pd.DataFrame:
         """Return the non-dominated feasible candidates, one row each, as `Results.front_table`."""
         return self.results().front_table()
+
+    def recommend(
+        self, *, weights: Mapping[str, float] | None = None, constraints: Iterable[str] | None = None
+    ) -> Recommendation | None:
+        """Return which candidate to take, why, and what would change it, as `moo.decision.recommend`."""
+        return recommend(self.results(), weights=weights, constraints=constraints)
 
 
 def _known_bounds(problem: Problem, baseline: FinishedTrial | None) -> tuple[float | None, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import fcntl
 import logging
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +23,17 @@ from moo import storage as stored
 from moo import workers
 from moo.errors import FitError, InputError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
-from moo.outcome import MAX_REASON, judged, known_bounds, noise, variant_trial
+from moo.outcome import (
+    MAX_REASON,
+    VARIANT,
+    forget_variants,
+    judged,
+    keep_variants,
+    kept_variants,
+    known_bounds,
+    noise,
+    variant_trial,
+)
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
 from moo.results import FinishedTrial, commonest_failures
@@ -34,6 +46,7 @@ __all__ = ["Sweep"]
 _log = logging.getLogger("moo")
 
 _PAUSE_S = 0.2
+_LOCK = ".moo-lock"
 _STORAGE_ERRORS = (OSError, StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 
 
@@ -72,7 +85,7 @@ class Sweep:
         self._observer = observer
         self._pruner = pruner or NoPruning()
         self._staging: Staging | None = None  # of the trial that runs
-        self._fresh: Evaluation | None = None  # made for it now, not by an earlier attempt
+        self._evaluated: Evaluation | None = None  # the same trial's
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._space = SpaceWatch()
@@ -122,7 +135,7 @@ class Sweep:
     def _next_step(self, n_trials: int) -> Literal["run", "wait", "done"]:
         trials = self._trials()
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        if running and workers.release_stale_trials(self._storage, self._study.study_name):
+        if running and self._release_stale_trials():
             trials = self._trials()
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         n_finished = sum(trial.state.is_finished() and not _is_variant(trial) for trial in trials)
@@ -134,6 +147,10 @@ class Sweep:
         if self._baseline is None and self._find_baseline(trials) == "elsewhere":
             return "wait" if self._problem.needs_baseline else "run"
         return "run"
+
+    def _release_stale_trials(self) -> list[int]:
+        with self._alone():
+            return workers.release_stale_trials(self._storage, self._study.study_name)
 
     def _find_baseline(self, trials: list[FrozenTrial]) -> Literal["known", "here", "elsewhere", "none"]:
         """Take the baseline from the study; where it is not there yet, put it in the queue."""
@@ -170,13 +187,28 @@ class Sweep:
             self._sign(trial)
             begun = time.monotonic()
             outcome = self._outcome(trial)
-            if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
-                return  # another process took it for stale and runs it: its outcome counts
-            trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
-            self._tell(trial, outcome)
+            with self._alone():
+                if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
+                    return  # another process took it for stale and runs it: its outcome counts
+                trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
+                frozen = self._told(trial, trial_id, outcome)
+            self._report(frozen)
         except BaseException:
             self._hand_back(trial_id)
             raise
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep this host's other processes from taking trials away, or telling theirs, in the meantime.
+
+        Only a process of the same host takes a trial for stale. A file system without locks goes without:
+        then two processes that resume in the same instant may add the same variants.
+        """
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                file = stack.enter_context((self._root / _LOCK).open("w"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _sign(self, trial: optuna.Trial) -> None:
         if trial.user_attrs.get(stored.FAILURE) is not None:
@@ -196,9 +228,10 @@ class Sweep:
     def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
         """Evaluate a trial: the one place where anything a task does wrong is caught."""
         folder = self._root / "trials" / f"{trial.number:05d}"
-        self._staging = self._fresh = None
+        self._staging = self._evaluated = None
         try:
-            return self._values(trial, self._evaluation(trial, folder))
+            self._evaluated = self._evaluation(trial, folder)
+            return self._values(trial, self._evaluated)
         except InputError:
             raise
         except optuna.TrialPruned as pruned:
@@ -215,7 +248,8 @@ class Sweep:
         """Return what the task makes of the trial; what an earlier attempt stored is not done again."""
         record = trial.user_attrs.get(stored.EVALUATION)
         if record is not None:
-            return Evaluation.from_json(record)
+            variants = tuple(kept_variants(trial.user_attrs))
+            return dataclasses.replace(Evaluation.from_json(record), variants=variants)
         shutil.rmtree(folder, ignore_errors=True)  # what a cut-off attempt left
         folder.mkdir(parents=True)
         is_baseline = bool(trial.user_attrs.get(stored.BASELINE))
@@ -232,15 +266,16 @@ class Sweep:
             keep=staging.keep,
             check=staging.check,
             violated=staging.violated,
-            should_stop=staging.should_stop,
         )
+        if not isinstance(self._pruner, NoPruning):  # a task may measure more for a pruner
+            context = dataclasses.replace(context, should_stop=staging.should_stop)
         evaluation = self._task.evaluate(trial, context)
         if not isinstance(evaluation, Evaluation):
             raise FitError(f"evaluate() must return a moo.Evaluation, got {type(evaluation).__name__}")
         if context.is_baseline:
             self._refuse_partial_baseline(trial)
+        keep_variants(trial, evaluation.variants)  # first: a trial with an evaluation is not evaluated again
         trial.set_user_attr(stored.EVALUATION, evaluation.to_json())
-        self._fresh = evaluation
         return evaluation
 
     def _values(self, trial: optuna.Trial, evaluation: Evaluation) -> list[float]:
@@ -282,14 +317,30 @@ class Sweep:
             folder.mkdir(parents=True, exist_ok=True)  # the task may have removed it
             (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
 
-    def _tell(self, trial: optuna.Trial, outcome: list[float] | TrialState) -> None:
-        if isinstance(outcome, list):
-            frozen = self._study.tell(trial, outcome)
-            for params, variant in self._fresh.variants if self._fresh is not None else ():
-                bounds = self._problem.bounds(self._baseline)
-                self._study.add_trial(variant_trial(self._problem, bounds, frozen, params, variant))
-        else:
-            frozen = self._study.tell(trial, state=outcome)
+    def _told(self, trial: optuna.Trial, trial_id: int, outcome: list[float] | TrialState) -> FrozenTrial:
+        """Tell the study how a trial ended, and return the trial.
+
+        Its variants are added before: if this process dies in between, the trial is still a running one,
+        which another process takes over and completes.
+        """
+        if not isinstance(outcome, list):
+            return self._study.tell(trial, state=outcome)
+        if self._evaluated is not None and self._evaluated.variants:
+            self._add_variants(self._storage.get_trial(trial_id), self._evaluated)
+            forget_variants(trial)
+        return self._study.tell(trial, outcome)
+
+    def _add_variants(self, parent: FrozenTrial, evaluation: Evaluation) -> None:
+        """Add a trial for each variant, but for those that an earlier attempt has added."""
+        ours = [trial for trial in self._trials() if trial.user_attrs.get(stored.PARENT) == parent.number]
+        there = {trial.user_attrs.get(VARIANT) for trial in ours}
+        bounds = self._problem.bounds(self._baseline)
+        for index, (params, variant) in enumerate(evaluation.variants):
+            if index not in there:
+                self._study.add_trial(variant_trial(self._problem, bounds, parent, index, params, variant))
+
+    def _report(self, frozen: FrozenTrial) -> None:
+        """Tell the observer; end the sweep where the baseline it needs has failed."""
         finished = stored.finished_trial(frozen)
         if self._observer is not None:
             self._observer.trial_finished(finished)

@@ -58,7 +58,7 @@ class Choices:
         fan_out: Whether one training serves all combinations.
 
     Raises:
-        InputError: For a value that cannot be, or one given twice.
+        InputError: For a value that cannot be, one given twice, or a precision that nothing here can serve.
 
     >>> Choices(precision=("fp32", "int8-dynamic"), threads=(1, 2)).n_combinations
     4
@@ -90,6 +90,7 @@ class Choices:
         if len(set(texts)) < len(texts):
             raise InputError(f"choices, precision: expected each meaning once, got {self.precision!r}")
         object.__setattr__(self, "precision", texts)
+        self._check_possible()
         wrong = next((level for level in self.optimization if level not in OPTIMIZATION_LEVELS), None)
         if wrong is not None:
             known = ", ".join(OPTIMIZATION_LEVELS)
@@ -98,6 +99,15 @@ class Choices:
             list(self._all(Runtime()))
         except ValueError as error:
             raise InputError(f"choices: {error}") from error
+
+    def _check_possible(self) -> None:
+        """Refuse here what would otherwise end a sweep at the first trial that chooses it."""
+        others = [text for text in self.precision if text != "fp32"]
+        if others:
+            from objectives._compression._conversion import check_possible  # loads onnxruntime
+
+            for text in others:
+                check_possible(Compression.parse(text))
 
     @property
     def n_combinations(self) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from moo.errors import MeasureError, ScoreError, TrialError
 from moo.evaluation import Artefact, Estimate, Evaluation, TrialContext
-from moo.metrics import BUILT_IN, Metric
+from moo.metrics import BUILT_IN, Metric, known_metrics
 from objectives._choices import Chosen
 from objectives._compression._compress import CompressionFacts
 from objectives._scoring._accuracy import fraction_correct
@@ -29,6 +29,7 @@ __all__ = [
     "Score",
     "Stopwatch",
     "also_metrics",
+    "best_case",
     "machine_part",
     "measured_elsewhere",
     "measured_metrics",
@@ -201,6 +202,40 @@ def also_metrics(runtimes: Iterable[str]) -> tuple[Metric, ...]:
         for name in runtimes
         for base in _ELSEWHERE
     )
+
+
+def best_case(evaluations: Sequence[Evaluation], own: Iterable[Metric] = ()) -> Evaluation:
+    """Return the first evaluation with the best that any of them has, metric by metric.
+
+    No deployment of the model is better than this in any metric, and it may be that none is as good in all.
+    A metric without a direction is the first's.
+
+    Args:
+        evaluations: The same model deployed in several ways, one at least.
+        own: The task's own metrics beside the built-in ones.
+
+    >>> slow = Evaluation(metrics={"latency_p50": Estimate(9), "file_size": Estimate(10)})
+    >>> large = Evaluation(metrics={"latency_p50": Estimate(1), "file_size": Estimate(40)})
+    >>> best = best_case([slow, large]).metrics
+    >>> best["latency_p50"].value, best["file_size"].value
+    (1, 10)
+    """
+    first = evaluations[0]
+    known = known_metrics({metric.name: metric for metric in own})
+    best = dict(first.metrics)
+    for other in evaluations[1:]:
+        for name, estimate in other.metrics.items():
+            if _is_better(estimate, best.get(name, Estimate(None)), known.get(name)):
+                best[name] = estimate
+    return dataclasses.replace(first, metrics=best)
+
+
+def _is_better(one: Estimate, other: Estimate, metric: Metric | None) -> bool:
+    if metric is None or metric.direction is None or one.value is None:
+        return False
+    if other.value is None:
+        return True
+    return one.value > other.value if metric.direction == "maximize" else one.value < other.value
 
 
 def measured_elsewhere(deployments: Mapping[str, Deployment], context: TrialContext) -> dict[str, Estimate]:

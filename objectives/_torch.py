@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import copy
 import dataclasses
 import shutil
@@ -16,7 +17,7 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from moo.errors import FitError
+from moo.errors import FitError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from objectives._choices import Choices, Chosen
 from objectives._compression._compress import compress
@@ -27,6 +28,7 @@ from objectives._pipeline import (
     Score,
     Stopwatch,
     also_metrics,
+    best_case,
     measured_elsewhere,
     measured_metrics,
     tags_after,
@@ -58,7 +60,9 @@ class TorchTask(Task):
         runtime: How candidates are served.
         also: Further runtimes that each candidate is measured in, by a short name such as `gpu`: what is
             measured there has that name before it, as `gpu_latency_p50`, and can be an objective too.
-        deploy: What else may be chosen when a trained model is deployed, such as its precision.
+        deploy: What else may be chosen when a trained model is deployed, such as its precision. With
+            `fan_out` a trial ends before it is trained only if no deployment may be feasible, and a pruner
+            ranks it by the best that any of them costs, metric by metric.
         cost_first: Whether cost may be measured on the untrained model; False where it depends on fitting,
             as that of a model whose weights are pruned: then nothing ends a trial before it is trained.
         protocol: How they are timed.
@@ -173,27 +177,39 @@ class TorchTask(Task):
     ) -> Evaluation:
         """Return what is known before training: counts, and where it decides anything measured cost.
 
-        Where one training serves several deployments, the trial goes on if one of them may be feasible.
+        Where one training serves several deployments, the trial ends only if each of them violates a
+        constraint beyond doubt; one that cannot be measured is left out, for it cannot be served either.
+        A pruner sees the best that any of them can do, as `best_case`, for which all are measured before
+        training: about as much time as they take after it. Without a pruner the first that may be feasible
+        is enough. What is returned is the cost of the chosen one.
         """
         if not self.cost_first:
             return Evaluation(metrics={})
         model = copy.deepcopy(model).eval()
-        partial = Evaluation(metrics=self._counts(model, data))
-        context.check(partial)
+        counts = Evaluation(metrics=self._counts(model, data))
+        context.check(counts)
         if not context.needs_cost:
-            return partial
+            return counts
         folder = context.folder / "untrained"
         folder.mkdir()
         with watch.stage("export"):
             whole = self._exported(model, data, folder)
-        found = []
-        for index, candidate in enumerate([chosen, *self.deploy.others(chosen, self.runtime)]):
+
+        def measured(index: int, candidate: Chosen) -> Evaluation:
             place = dataclasses.replace(context, folder=folder / f"{index}")
-            found.append(self._costs_of(whole, candidate, partial.metrics, data, place, watch))
-            if not context.violated(found[-1].metrics):
-                context.keep(found[0])
-                return found[0]
-        context.check(found[0])
+            return self._costs_of(whole, candidate, counts.metrics, data, place, watch)
+
+        found = [measured(0, chosen)]
+        is_hopeless = bool(context.violated(found[0].metrics))
+        for index, other in enumerate(self.deploy.others(chosen, self.runtime), 1):
+            if not is_hopeless and context.should_stop is None:
+                break
+            with contextlib.suppress(TrialError):
+                found.append(measured(index, other))
+                is_hopeless = is_hopeless and bool(context.violated(found[-1].metrics))
+        if is_hopeless:
+            context.check(found[0])
+        context.keep(best_case(found, self.metrics))
         return found[0]
 
     def _costs_of(

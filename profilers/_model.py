@@ -41,8 +41,8 @@ class ModelFile:
                 outside the model's folder.
         """
         model_path = Path(path)
-        proto = _load(model_path)
-        files = [model_path, *_external_files(model_path, proto)]
+        proto = load_proto(model_path)
+        files = [model_path, *external_files(model_path, proto)]
         unranked = tuple(value.name for value in proto.graph.input if _is_unranked(value.type))
         identity = cls.of_files(path, files, parameters=_n_parameters(proto))
         return replace(identity, unranked_inputs=unranked)
@@ -66,7 +66,7 @@ class ModelFile:
         return cls(str(path), sha256, size, parameters)
 
 
-def _load(path: Path) -> Any:
+def load_proto(path: Path) -> Any:
     """The parsed `onnx.ModelProto`, external tensors left on disk."""
     import onnx  # takes 0.2 s: only when a model is read
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
@@ -88,7 +88,7 @@ def _load(path: Path) -> Any:
     return proto
 
 
-def _external_files(model_path: Path, proto: Any) -> list[Path]:
+def external_files(model_path: Path, proto: Any) -> list[Path]:
     """The data files the model points to, ordered by location, each once."""
     locations = {
         entry.value

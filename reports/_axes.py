@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moo.metrics import Direction, Metric, shown_unit
+from moo.metrics import Direction, Metric, shown_unit, takes_logarithm
 from moo.problem import Problem
 from moo.results import Estimate, FinishedTrial
 from reports._text import one_line
-
-LOG_FROM = 10.0  # largest over smallest value from which an axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def make_axis(metric: Metric | None, values: Sequence[float], problem: Problem) 
         title=one_line(metric.title),
         unit=unit,
         factor=factor,
-        is_log=metric.dimension != "fraction" and spans_decade(values),
+        is_log=takes_logarithm(metric, values),
         is_count=metric.dimension == "count",
         metric=metric,
         direction=better_direction(metric, problem),
@@ -130,11 +128,6 @@ def axis_unit(metric: Metric, values: Sequence[float]) -> tuple[str, float]:
         sizes = [0.0]
     unit, factor = shown_unit(sizes[len(sizes) // 2], metric)
     return unit.strip(), factor
-
-
-def spans_decade(values: Sequence[float]) -> bool:
-    """Return whether the values are positive and the largest is over ten times the smallest."""
-    return bool(values) and min(values) > 0 and max(values) > LOG_FROM * min(values)
 
 
 def better_direction(metric: Metric, problem: Problem) -> Direction | None:

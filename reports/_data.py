@@ -133,8 +133,8 @@ def front_chart(results: Results, chosen: int | None) -> FrontChart:
     drawn = list({p.trial.number: p for group in groups.values() for p in group}.values())
     is_framed = len({(p.x.value, p.y.value) for p in groups["front"]}) > 2
     key_points = [*groups["front"], *groups["baseline"]] if is_framed else drawn
-    x = _with_view(x, [p.x for p in key_points], [p.x for p in drawn])
-    y = _with_view(y, [p.y for p in key_points], [p.y for p in drawn])
+    x = with_view(x, [p.x for p in key_points], [p.x for p in drawn])
+    y = with_view(y, [p.y for p in key_points], [p.y for p in drawn])
     return FrontChart(
         title=one_line(results.study_name),
         counts=results.counts,
@@ -207,7 +207,7 @@ def _ends(spans: Iterable[Span]) -> list[float]:
     return [end for span in spans for end in (span.low, span.value, span.high) if end is not None]
 
 
-def _with_view(axis: Axis, key_points: Sequence[Span], all_points: Sequence[Span]) -> Axis:
+def with_view(axis: Axis, key_points: Sequence[Span], all_points: Sequence[Span]) -> Axis:
     """Return the axis with a view of all key points, and of the others as far as these leave detail."""
     if not all_points:
         return axis

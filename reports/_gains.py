@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from moo.metrics import format_ends
-from moo.problem import Objective, describe_difference
+from moo.decision import Slack
+from moo.metrics import format_difference, format_ends, format_estimate
+from moo.problem import Constraint, Objective, describe_bound, describe_difference
 from moo.results import FinishedTrial, Results
 from reports._text import change_text, one_line, overlap, shows_no_change, value_text
 
@@ -87,3 +88,52 @@ def missing(trial: FinishedTrial, metric: str) -> str | None:
     """Return why a value is not known, on one line; None where it is known or nothing was said."""
     estimate = trial.estimate(metric)
     return one_line(estimate.reason) if estimate.value is None and estimate.reason else None
+
+
+def better_text(objective: Objective) -> str:
+    """Return what more of an objective's good is: `more accuracy`, `less latency p50`, `fewer parameters`."""
+    fewer = "fewer" if objective.metric.dimension == "count" else "less"
+    return f"{'more' if objective.direction == 'maximize' else fewer} {one_line(objective.metric.title)}"
+
+
+def wanted_text(results: Results, constraint: Constraint) -> str:
+    """Return a constraint, a relative one with what it comes to."""
+    bound = dict(zip(results.problem.constraints, results.bounds, strict=False)).get(constraint)
+    return str(constraint) if bound is None else describe_bound(constraint, bound)
+
+
+def has_text(trial: FinishedTrial, constraint: Constraint) -> str:
+    """Return what a candidate has of a constraint's metric."""
+    return format_estimate(trial.estimate(constraint.metric.name), constraint.metric)
+
+
+def margin_text(trial: FinishedTrial, slack: Slack) -> str:
+    """Return how much a candidate has to spare, and whether its interval leaves that in doubt."""
+    spare = _size_text(slack.tightest, slack.bound, slack.constraint, slack.share)
+    estimate, is_upper = trial.estimate(slack.constraint.metric.name), slack.constraint.sense == "<="
+    end = estimate.high if is_upper else estimate.low
+    is_beyond = end is not None and (end > slack.bound if is_upper else end < slack.bound)
+    return f"{spare} to spare{', though its interval reaches beyond the bound' if is_beyond else ''}"
+
+
+def missed_text(results: Results, trial: FinishedTrial, constraint: Constraint, violation: float) -> str:
+    """Return by how much a candidate misses a bound: points of a fraction, else percent of the bound."""
+    bound = dict(zip(results.problem.constraints, results.bounds, strict=False)).get(constraint)
+    value = trial.estimate(constraint.metric.name).value
+    if bound is None or value is None:
+        return _percent(violation)
+    return _size_text(value, bound, constraint, violation)
+
+
+def _size_text(value: float, bound: float, constraint: Constraint, share: float) -> str:
+    if constraint.metric.dimension == "fraction":
+        return f"{abs(value - bound) * 100:.2g} points"
+    if bound == 0:
+        return format_difference(abs(value), constraint.metric).lstrip("+")
+    return _percent(share)
+
+
+def _percent(share: float) -> str:
+    if share >= 10:
+        return f"a factor {share + 1:.3g}"
+    return f"{share:.0%}" if share >= 0.1 else f"{share * 100:.2g}%"

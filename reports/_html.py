@@ -1,4 +1,4 @@
-"""The page: one file that loads nothing, from the template, the style sheet and the scripts."""
+"""The page from templates and scripts: one file that loads nothing, or with its scripts beside it."""
 
 from __future__ import annotations
 
@@ -7,54 +7,96 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from plotly.offline import get_plotlyjs
 
 from moo.results import Results
-from reports._charts import front_figure, history_figure
+from reports._charts import history_figure
 from reports._choice import Choice
-from reports._data import MAX_DRAWN, FrontChart
-from reports._history import History
-from reports._tables import candidate_table, fact_table, front_table, history_table, outcome_table, tag_table
+from reports._confirmed import confirmed
+from reports._devices import device_table
+from reports._found import Found
+from reports._page_data import page_data
+from reports._tables import fact_table, front_table, history_table, tag_table
 from reports._text import flatten, one_line
 
+Assets = Literal["inside", "beside"]
 
-def page(results: Results, choice: Choice, chart: FrontChart, history: History) -> str:
-    """Return the page as HTML.
+MOST_DRAWN = 800  # as `scatter.js` has it
+_SCRIPTS = (
+    *("decide", "dom", "format", "model", "address", "sliders", "answer"),
+    *("theme", "figures", "scatter", "parallel", "table", "pins", "report"),
+)  # in the order in which they run
+_LOADER = """
+for (const name of NAMES) {
+  const script = document.createElement("script");
+  script.src = name;
+  script.async = false; // they run in turn
+  document.head.append(script);
+}
+"""
 
-    Texts from outside are escaped by the template, by `script_json` and for plotly by `_charts`; the
-    page's Content-Security-Policy lets only the two scripts of this package run, by their hash, and
-    lets nothing be loaded or sent.
+
+def page(results: Results, choice: Choice, found: Found, *, assets: Assets = "inside") -> dict[str, str]:
+    """Return the page and the files it needs beside it, by name: `index.html` first.
+
+    Texts from outside are escaped by the templates, by `script_json` and for plotly by `_charts`; the page's
+    own script sets them as text. With `inside` the page is one file of which the Content-Security-Policy lets
+    only the two scripts of this package run, by their hash, and lets nothing be loaded or sent. With `beside`
+    these stand in two files beside it, named after their content, which a loader of a few lines, let through
+    by its hash, loads: what else might be written into the page cannot run, nor load a script
+    (`strict-dynamic`).
     """
-    scripts = [_script_text(get_plotlyjs()), _script_text(_resource("static/report.js"))]
-    figures = {
-        "front": front_figure(chart, results),
-        "history": history_figure(history) if history.steps else None,
-    }
-    return _template().render(
-        policy=content_security_policy(scripts),
-        style=_resource("static/report.css"),
-        scripts=scripts,
-        figures=script_json(figures),
-        study=one_line(results.study_name),
-        task=one_line(results.task) if results.task else None,
-        choice=choice,
-        chart=chart,
-        max_drawn=MAX_DRAWN,
-        history=history,
-        objectives=[f"{o.direction} {one_line(o.metric.title)}" for o in results.problem.objectives],
-        constraints=[one_line(constraint) for constraint in results.problem.constraints],
-        has_baseline=results.baseline is not None,
-        front=front_table(results, choice.number),
-        candidates=candidate_table(results, choice.number),
-        outcomes=outcome_table(results),
-        steps=history_table(history),
-        environment=fact_table(flatten(_facts(results.environment or {}))),
-        protocol=fact_table(flatten(results.protocol or {})),
-        tags=tag_table(results),
+    plotly, own = _script_text(get_plotlyjs()), _script_text(own_script())
+    scripts, others = [plotly, own], {}
+    if assets == "beside":
+        others = {f"plotly-{_short_hash(plotly)}.min.js": plotly, f"report-{_short_hash(own)}.js": own}
+        scripts = [_script_text(_LOADER.replace("NAMES", json.dumps(list(others))))]
+    html = (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            policy=content_security_policy(scripts, loads_more=assets == "beside"),
+            style=_resource("static/report.css"),
+            scripts=scripts,
+            is_one_file=assets == "inside",
+            **_content(results, choice, found),
+        )
     )
+    return {"index.html": html, **others}
+
+
+def _content(results: Results, choice: Choice, found: Found) -> dict[str, Any]:
+    """Return what the template shows of the results."""
+    history = {"history": history_figure(found.history)} if found.history.steps else {}
+    data = page_data(results, choice.number)
+    return {
+        "data": script_json(data),
+        "figures": script_json({**history, **found.figures}),
+        "study": one_line(results.study_name),
+        "task": one_line(results.task) if results.task else None,
+        "counts": results.counts,
+        "choice": choice,
+        "nearest": one_line(choice.trial.name) if choice.trial is not None else None,
+        "objectives": [f"{o.direction} {one_line(o.metric.title)}" for o in results.problem.objectives],
+        "constraints": [one_line(constraint) for constraint in results.problem.constraints],
+        "n_objectives": len(results.problem.objectives),
+        "n_front": len(results.front),
+        "has_baseline": results.baseline is not None,
+        "has_candidates": bool(data["ids"]),
+        "has_intervals": any(metric["low"] is not None for metric in data["metrics"]),
+        "is_thinned": len(data["ids"]) > MOST_DRAWN,
+        "front": front_table(results, choice.number),
+        "confirmed": confirmed(results),
+        "found": found,
+        "steps": history_table(found.history),
+        "devices": device_table(results),
+        "environment": fact_table(flatten(_facts(results.environment or {}))),
+        "protocol": fact_table(flatten(results.protocol or {})),
+        "tags": tag_table(results),
+    }
 
 
 def _facts(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,17 +108,27 @@ def _facts(environment: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def content_security_policy(scripts: list[str]) -> str:
+def content_security_policy(scripts: list[str], *, loads_more: bool = False) -> str:
     """Return a policy under which only these scripts run, and nothing is loaded or sent.
 
     Plotly writes style elements and attributes, so inline styles are let through; they can load
     nothing but `data:` and `blob:` images, which plotly needs to save a chart as an image.
+
+    Args:
+        scripts: As they stand in the page.
+        loads_more: Whether these may load scripts themselves.
     """
-    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
+    sources = [f"'sha256-{_sha256(script)}'" for script in scripts]
+    sources += ["'strict-dynamic'"] if loads_more else []
     return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {' '.join(sources)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def own_script() -> str:
+    """Return the page's own script: the files of `static/` in turn."""
+    return "\n".join(_resource(f"static/{name}.js") for name in _SCRIPTS)
 
 
 def script_json(value: Any) -> str:
@@ -97,6 +149,10 @@ def _script_text(source: str) -> str:
     return text
 
 
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -105,8 +161,11 @@ def _resource(path: str) -> str:
     return files("reports").joinpath(path).read_text(encoding="utf-8")
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _resource(f"templates/{name}")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.from_string(_resource("templates/index.html.j2"))

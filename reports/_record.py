@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moo.decision import scales
 from moo.results import Estimate, FinishedTrial, Results
 from reports._choice import Choice
 from reports._data import candidates
@@ -32,16 +33,22 @@ def report_json(results: Results, choice: Choice) -> str:
 
 
 def report_record(results: Results, choice: Choice) -> dict[str, Any]:
-    """Return the report as plain values, of schema `moo.report/1`."""
-    baseline, on_front = results.baseline, {trial.number for trial in results.front}
+    """Return the report as plain values, of schema `moo.report/1`.
+
+    A program can choose anew from it: the candidates that are complete, feasible, not ruled out and have a
+    finite value for each objective; the scale of each objective; and the rule of `moo.decision`.
+    """
+    baseline, on_front, scale = results.baseline, {trial.number for trial in results.front}, scales(results)
     return {
         "schema": SCHEMA,
         "study": results.study_name,
+        "task": results.task,
         "objectives": [
             {
                 "metric": objective.metric.name,
                 "direction": objective.direction,
                 "unit": SI_UNITS.get(objective.metric.dimension, "number"),
+                "scale": scale[objective.metric.name],
             }
             for objective in results.problem.objectives
         ],
@@ -52,17 +59,51 @@ def report_record(results: Results, choice: Choice) -> dict[str, Any]:
         "baseline": None if baseline is None else baseline.number,
         "candidates": [_candidate(results, trial, on_front) for trial in candidates(results)],
         "failed": [{"id": t.number, "stage": t.stage, "reason": t.reason} for t in results.failed],
-        "recommended": (
-            None if choice.number is None else {"id": choice.number, "why": choice.why, "stable_for": None}
-        ),
+        "running": results.n_running,
+        "recommended": _recommended(choice),
+        "confirmation": None if results.confirmation is None else plain(results.confirmation),
+        "test_opened": plain(results.openings),
         "environment": None if results.environment is None else plain(results.environment),
         "protocol": None if results.protocol is None else plain(results.protocol),
     }
 
 
+def _recommended(choice: Choice) -> dict[str, Any] | None:
+    found = choice.recommendation
+    if choice.number is None or found is None:
+        return None
+    return {
+        "id": found.trial.number,
+        "why": choice.why,
+        "score": found.score,
+        "terms": dict(found.terms),
+        "weights": dict(found.weights),
+        "stable_for": {
+            name: {
+                "low": span.low,
+                "high": span.high,
+                "rival_below": _id(span.rival_below),
+                "rival_above": _id(span.rival_above),
+            }
+            for name, span in found.ranges.items()
+        },
+        "runner_up": _id(found.runner_up),
+        "front": [trial.number for trial in found.front],
+        "tightest_bounds": {str(slack.constraint): slack.tightest for slack in found.slacks},
+        "wider_bounds": [
+            {"constraint": str(wider.constraint), "bound": wider.wider, "id": wider.trial.number}
+            for wider in found.wider
+        ],
+    }
+
+
+def _id(trial: FinishedTrial | None) -> int | None:
+    return None if trial is None else trial.number
+
+
 def label(trial: FinishedTrial) -> str:
-    """Return what a person calls the candidate."""
-    return f"trial {trial.number} (baseline)" if trial.is_baseline else f"trial {trial.number}"
+    """Return what a person calls the candidate: its own label as it is, or `trial 12 (baseline)`."""
+    return trial.label or (f"{trial.name} (baseline)" if trial.is_baseline else trial.name)
 
 
 def _candidate(results: Results, trial: FinishedTrial, on_front: set[int]) -> dict[str, Any]:
@@ -75,8 +116,9 @@ def _candidate(results: Results, trial: FinishedTrial, on_front: set[int]) -> di
         "metrics": {name: _estimate(e) for name, e in (evaluation.metrics if evaluation else {}).items()},
         "feasible": results.is_feasible(trial),
         "on_front": trial.number in on_front,
-        "p_on_front": None,
-        "p_feasible": None,
+        "p_on_front": results.probability(trial, "p_on_front"),
+        "p_feasible": results.probability(trial, "p_feasible"),
+        "ruled_out": results.ruled_out(trial),
         "violations": {text: _number(violation) for text, violation in trial.violations.items()},
         "tags": list(evaluation.tags) if evaluation else [],
         "artefact": None

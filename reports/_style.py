@@ -37,5 +37,6 @@ LOOKS: dict[Group, Look] = {
     "front": Look("front", BLUE, "o", "circle", 10),
     "baseline": Look("baseline", VERMILLION, "*", "star", 15),
 }
+RULED_OUT = Look("ruled out by the confirmation", "#8C8C8C", "^", "triangle-up-open", 8)  # of the page alone
 CHOSEN = "#D55E00"
 COLOUR_SCALE = "Viridis"

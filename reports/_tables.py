@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from moo.metrics import format_ends
 from moo.results import FinishedTrial, Results
-from reports._data import GROUPS, shown_candidates
 from reports._gains import Gain, gain, missing
 from reports._history import History
-from reports._style import LOOKS
 from reports._text import DASH, one_line, setting_text, value_text
+
+MAX_ROWS = 200  # of a table that stands in the page as it is
 
 TAGS = {
     "ok": "Nothing to object to: quiet machine, steady times, intervals as narrow as the protocol seeks.",
@@ -56,45 +56,18 @@ class Table:
 
 
 def front_table(results: Results, chosen: int | None) -> Table:
-    """Return one row a candidate on the front: metrics with gains against the baseline, parameters."""
-    trials = list(results.front)
-    headings = ["trial", *_metric_headings(results), *_param_headings(results), "tags"]
+    """Return one row a candidate on the front: metrics with gains against the baseline, parameters.
+
+    At most `MAX_ROWS` of them: the page's own table has all candidates.
+    """
+    trials = list(results.front[:MAX_ROWS])
+    headings = ["candidate", *_metric_headings(results), *_param_headings(results), "tags"]
     rows = [
-        (_trial_cell(trial, chosen), *_metric_cells(results, trial, with_gains=True), *_tail(results, trial))
+        (_name_cell(trial, chosen), *_metric_cells(results, trial), *_tail(results, trial))
         for trial in trials
     ]
     marked = next((index for index, trial in enumerate(trials) if trial.number == chosen), None)
     return Table(tuple(headings), tuple(rows), marked)
-
-
-def candidate_table(results: Results, chosen: int | None) -> Table:
-    """Return the complete and pruned candidates that the chart shows: front first, then by trial."""
-    order = {group: index for index, group in enumerate(reversed(GROUPS))}
-    shown = sorted(shown_candidates(results), key=lambda pair: (order[pair[1]], pair[0].number))
-    headings = ["trial", "state", *_metric_headings(results), *_param_headings(results), "tags"]
-    rows = [
-        (
-            _trial_cell(trial, chosen),
-            Cell(LOOKS[group].name),
-            *_metric_cells(results, trial, with_gains=False),
-            *_tail(results, trial),
-        )
-        for trial, group in shown
-    ]
-    return Table(tuple(headings), tuple(rows))
-
-
-def outcome_table(results: Results) -> Table:
-    """Return how many trials ended how: state, reason, count."""
-    states = Counter(trial.state for trial in results.trials)
-    rows = [(Cell("complete"), Cell(DASH), Cell(f"{states['complete']:,}", kind="number"))]
-    for state in ("pruned", "failed"):
-        reasons = Counter(_reason(trial) for trial in results.trials if trial.state == state)
-        rows += [
-            (Cell(state), Cell(reason), Cell(f"{count:,}", kind="number"))
-            for reason, count in reasons.most_common()
-        ]
-    return Table(("state", "reason", "trials"), tuple(rows))
 
 
 def history_table(history: History) -> Table:
@@ -129,23 +102,18 @@ def _param_headings(results: Results) -> list[str]:
     return [one_line(name) for name in results.param_names]
 
 
-def _trial_cell(trial: FinishedTrial, chosen: int | None) -> Cell:
-    if trial.number == chosen:
-        return Cell(str(trial.number), "recommended", kind="name")
-    return Cell(str(trial.number), "baseline" if trial.is_baseline else "", kind="name")
+def _name_cell(trial: FinishedTrial, chosen: int | None) -> Cell:
+    role = "recommended" if trial.number == chosen else "baseline" if trial.is_baseline else ""
+    return Cell(one_line(trial.name), role, kind="name")
 
 
-def _metric_cells(results: Results, trial: FinishedTrial, *, with_gains: bool) -> list[Cell]:
+def _metric_cells(results: Results, trial: FinishedTrial) -> list[Cell]:
     objectives = {objective.metric.name: objective for objective in results.problem.objectives}
     cells = []
     for metric in results.metrics:
         estimate = trial.estimate(metric.name)
         text = value_text(estimate, metric)
-        found = (
-            gain(results, trial, objectives[metric.name])
-            if with_gains and metric.name in objectives
-            else None
-        )
+        found = gain(results, trial, objectives[metric.name]) if metric.name in objectives else None
         kind = "number" if found is None else f"number {found.verdict}"
         note, hint = format_ends(estimate, metric), missing(trial, metric.name) or ""
         cells.append(Cell(text, note, _gain_text(found), kind, hint))
@@ -173,7 +141,3 @@ def _tail(results: Results, trial: FinishedTrial) -> tuple[Cell, ...]:
 
 def _kind(value: object) -> str:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-def _reason(trial: FinishedTrial) -> str:
-    return one_line(": ".join(part for part in (trial.stage, trial.reason) if part)) or DASH

@@ -14,7 +14,16 @@ MAY_IMPORT = {
     "profilers": ["profilers"],
     "moo": ["moo"],
     "objectives": ["objectives", "profilers", "moo.metrics", "moo.evaluation", "moo.problem", "moo.errors"],
-    "reports": ["reports", "moo.results", "moo.pareto", "moo.problem", "moo.metrics", "moo.errors"],
+    "reports": [
+        "reports",
+        "moo.results",
+        "moo.decision",
+        "moo.importances",
+        "moo.pareto",
+        "moo.problem",
+        "moo.metrics",
+        "moo.errors",
+    ],
 }
 NEVER = {
     "profilers": ["torch", "optuna", "onnxruntime"],

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from moo.cli._summary import WIDE
 from moo.evaluation import Estimate
-from moo.metrics import Metric, format_estimate, format_value
+from moo.metrics import Metric, format_estimate, format_probability, format_value
 from moo.problem import Problem
+from moo.results import opened_lines
 
-__all__ = ["opened_lines", "print_confirmation"]
+__all__ = ["print_confirmation"]
 
 _ENDS = {
     "decided": "nothing is in doubt that more launches could settle",
@@ -47,23 +48,6 @@ def print_confirmation(console: Console, problem: Problem, record: Mapping[str, 
         console.print(_quality_table(quality, record))
     for line in [*_moved(record), *_refused(record), *record["notes"], *opened_lines(record["test_opened"])]:
         console.print(escape(line), soft_wrap=True)
-
-
-def opened_lines(openings: list[Mapping[str, Any]]) -> list[str]:
-    """Return a line on when the test data were opened; none where they never were.
-
-    >>> opened_lines([{"time": "2026-01-02T03:04:05+00:00", "trials": [1, 4], "again": False}])
-    ['Test data opened once: 2026-01-02T03:04:05+00:00 for trials 1, 4.']
-    """
-    if not openings:
-        return []
-    times = "; ".join(f"{one['time']} for trials {', '.join(map(str, one['trials']))}" for one in openings)
-    if len(openings) == 1:
-        return [f"Test data opened once: {times}."]
-    return [
-        f"Test data opened {len(openings)} times (--again): {times}. What was chosen after the first time has"
-        " been chosen on them: they say too much good of it."
-    ]
 
 
 def _table(problem: Problem, record: Mapping[str, Any], *, is_wide: bool) -> Table:
@@ -131,16 +115,7 @@ def _probabilities(entry: Mapping[str, Any]) -> tuple[str, str]:
     found = entry["confirmed"]
     if found is None:
         return "refused", "-"
-    return _probability(found["p_on_front"]), _probability(found["p_feasible"])
-
-
-def _probability(p: float) -> str:
-    """Return a probability from draws, never as certain.
-
-    >>> [_probability(p) for p in (0.0, 0.123, 0.9999)]
-    ['< 0.01', '0.12', '> 0.99']
-    """
-    return "< 0.01" if p < 0.01 else "> 0.99" if p > 0.99 else f"{p:.2f}"
+    return format_probability(found["p_on_front"]), format_probability(found["p_feasible"])
 
 
 def _retrained(again: Mapping[str, Any] | None, split: str, metric: Metric) -> str:
@@ -169,7 +144,7 @@ def _moved(record: Mapping[str, Any]) -> list[str]:
         found, was_on = entry["confirmed"], entry["role"] == "front"
         if found is None:
             continue
-        p = _probability(found["p_on_front"])
+        p = format_probability(found["p_on_front"])
         if was_on and found["verdict"] == "off":
             lines.append(f"Trial {entry['trial']} fell off the front (P {p}): {found['reason']}.")
         elif was_on and found["p_on_front"] < 0.5:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moo.metrics import format_estimate
+from moo.decision import recommend
+from moo.metrics import format_estimate, format_probability, format_value
 from moo.problem import describe_bound
-from moo.results import FinishedTrial, Results
+from moo.results import FinishedTrial, Results, opened_lines
 
 __all__ = ["WIDE", "output_console", "print_summary"]
 
@@ -30,7 +31,7 @@ def output_console(*, stderr: bool = False) -> Console:
 
 
 def print_summary(console: Console, results: Results) -> None:
-    """Print counts, reasons of failure, the bounds that held and the front."""
+    """Print counts, reasons of failure, the bounds that held, the front, and which candidate to take."""
     console.print(escape(f"Study {results.study_name}: {results.counts}."))
     pruned = [trial for trial in results.trials if trial.state == "pruned"]
     if pruned:
@@ -52,6 +53,30 @@ def print_summary(console: Console, results: Results) -> None:
             console.print(escape(f"Tags of these candidates: {_tag_counts(results) or 'none'}"))
     else:
         console.print("No candidate is feasible: the report shows those nearest to it.")
+    console.print(escape(recommended_line(results)), end="")
+    for line in opened_lines(results.openings):
+        console.print(escape(line), soft_wrap=True)
+
+
+def recommended_line(results: Results) -> str:
+    """Return a line on which candidate to take; nothing where there is none.
+
+    With equal weights: the knee of the front, or of what a stored confirmation leaves of it.
+    """
+    found = recommend(results)
+    if found is None:
+        return ""
+    values = ", ".join(
+        f"{o.metric.name} {format_value(found.trial.estimate(o.metric.name).value, o.metric)}"
+        for o in results.problem.objectives
+    )
+    after = "" if found.runner_up is None else f"; then {found.runner_up.name}"
+    if results.confirmation is None:
+        sure = "not confirmed"
+    else:
+        p = results.probability(found.trial, "p_on_front")
+        sure = "not measured again" if p is None else f"P(front) {format_probability(p)}"
+    return f"Recommended (equal weights): {found.trial.name} ({values}; {sure}){after}.\n"
 
 
 def _trained_s(trial: FinishedTrial) -> float:
@@ -71,15 +96,19 @@ def _front_table(results: Results, *, is_wide: bool) -> Table:
     table.add_column("trial", justify="right", no_wrap=True)
     for metric in results.problem.metrics:
         table.add_column(metric.name, justify="right", no_wrap=is_wide, overflow="fold")
+    if results.confirmation is not None:
+        table.add_column("P(front)" if is_wide else "P(front)\nP(feas.)", justify="right", no_wrap=True)
+    if results.confirmation is not None and is_wide:
+        table.add_column("P(feasible)", justify="right", no_wrap=True)
     if is_wide:
         table.add_column("tags")
     for trial in _shown(results):
-        cells = _cells(results, trial)
-        row = (
-            cells
-            if is_wide
-            else [cell.replace(" [", "\n[").replace(" base", "\nbase") for cell in cells[:-1]]
-        )
+        cells, sure = _cells(results, trial), _probabilities(results, trial)
+        if is_wide:
+            row = [*cells, *sure, " ".join(_tags(trial))]
+        else:
+            row = [cell.replace(" [", "\n[").replace(" base", "\nbase") for cell in cells]
+            row += ["\n".join(sure)] if sure else []
         table.add_row(*map(escape, row), style=None if trial in results.front else "dim")
     return table
 
@@ -93,7 +122,15 @@ def _shown(results: Results) -> list[FinishedTrial]:
 def _cells(results: Results, trial: FinishedTrial) -> list[str]:
     name = f"{trial.number} baseline" if trial.is_baseline else str(trial.number)
     values = [format_estimate(trial.estimate(m.name), m) for m in results.problem.metrics]
-    return [name, *values, " ".join(_tags(trial))]
+    return [name, *values]
+
+
+def _probabilities(results: Results, trial: FinishedTrial) -> list[str]:
+    """Return P(on the front) and P(feasible) of the stored confirmation; nothing without one."""
+    if results.confirmation is None:
+        return []
+    found = [results.probability(trial, name) for name in ("p_on_front", "p_feasible")]
+    return ["-" if p is None else format_probability(p) for p in found]
 
 
 def _tags(trial: FinishedTrial) -> tuple[str, ...]:

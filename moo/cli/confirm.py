@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from moo.cli._interrupt import Interrupt
-from moo.errors import InputError, StorageError, StudyMismatchError
+from moo.errors import InputError, StudyMismatchError
 
 if TYPE_CHECKING:
-    from moo.cli._confirm_run import Confirming
+    from moo.cli._confirm_plan import Plan
+    from moo.cli._confirm_rounds import Rounds
     from moo.confirmation import Choice
     from moo.results import Results
     from moo.study import Study
@@ -61,16 +62,18 @@ def confirm(
     """
     import optuna
 
-    from moo.cli._confirm_run import Stopped, write_json
+    from moo.cli._confirm_files import write_json
+    from moo.cli._confirm_rounds import Rounds, Stopped
     from moo.cli._confirm_table import print_confirmation
     from moo.cli._progress import log_to
+    from moo.cli._studies import opened_study
     from moo.cli._summary import output_console
 
     _check_counts(seeds, launches_budget, timeout, candidates)
     if json is not None and not json.absolute().parent.is_dir():
         raise InputError(f"--json: there is no folder {json.absolute().parent}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found, root = _opened(study, name)
+    found, root = opened_study(study, name)
     console, errors = output_console(), output_console(stderr=True)
 
     def tell(line: str) -> None:
@@ -79,19 +82,17 @@ def confirm(
 
     try:
         with Interrupt("this launch") as interrupt, log_to(errors):
-            confirming, machine = _planned(
-                found,
-                root,
-                task,
-                is_again=again,
-                most=candidates,
-                n_seeds=seeds,
-                most_launches=launches_budget,
-                timeout_s=timeout,
+            plan, machine, notes = _planned(found, root, task, is_again=again, most=candidates)
+            begun = time.monotonic()
+            n_launches = launches_budget or _LAUNCHES_EACH * len(plan.choice.candidates)
+            rounds = Rounds(
+                plan=plan,
+                most_launches=n_launches,
                 tell=tell,
                 should_stop=lambda: interrupt.requested,
+                is_late=lambda: timeout is not None and time.monotonic() - begun > timeout,
             )
-            record = _run(confirming, machine)
+            record = _run(rounds, n_seeds=seeds, fingerprint=machine["fingerprint"], notes=notes)
     except Stopped as stopped:
         console.print(f"Stopped: {stopped}. The same command goes on.", soft_wrap=True, markup=False)
         return 130
@@ -115,42 +116,16 @@ def _check_counts(
         raise InputError(f"--timeout: expected seconds above 0, got {timeout:g}")
 
 
-def _opened(study: str, name: str | None) -> tuple[Study, Path]:
-    """Return the study of a URL or a sweep's folder, and the folder with its artefacts."""
-    from moo.study import load_study
-
-    if "://" in study:
-        found = load_study(study, name)
-        return found, found.folder
-    folder = Path(study).absolute()
-    if not folder.is_dir():
-        raise StorageError(
-            f"STUDY: expected a sweep's folder or a database URL such as sqlite:///study.db, got {study!r}"
-        )
-    database = folder / "study.db"
-    if not database.is_file():
-        raise StorageError(
-            f"STUDY: {folder} has no study.db: give the URL of the database that the sweep used"
-        )
-    return load_study(f"sqlite:///{database}", name), folder
-
-
 def _planned(
-    study: Study,
-    root: Path,
-    task_spec: str | None,
-    *,
-    is_again: bool,
-    most: int | None,
-    n_seeds: int,
-    most_launches: int | None,
-    timeout_s: float | None,
-    tell: Callable[[str], None],
-    should_stop: Callable[[], bool],
-) -> tuple[Confirming, dict[str, Any]]:
-    """Return a confirmation whose candidates and artefacts are known and checked; nothing is written yet."""
-    from moo.cli._confirm_run import Confirming
-    from moo.cli._tasks import load_task
+    study: Study, root: Path, task_spec: str | None, *, is_again: bool, most: int | None
+) -> tuple[Plan, dict[str, Any], list[str]]:
+    """Return a plan whose candidates and artefacts are known and checked, this machine, and notes on it.
+
+    Nothing is written yet.
+    """
+    from moo.cli._confirm_plan import Plan
+    from moo.cli._confirm_test_data import has_test_data
+    from moo.cli._studies import searched_task
     from moo.confirmation import CONFIRMATION, MOST_CANDIDATES, TEST_OPENED
     from moo.storage import SETTING, STUDY
     from objectives._confirm import machine_now
@@ -159,67 +134,63 @@ def _planned(
     before, openings = attrs.get(CONFIRMATION), attrs.get(TEST_OPENED, [])
     if before is not None and openings and not is_again:
         _refuse_reopening(study, openings)
-    task = None if task_spec is None else load_task(task_spec)
-    if task is not None:
-        _check_task(study, attrs[STUDY]["task"], task)
+    task = None if task_spec is None else searched_task(study, task_spec)
     machine = machine_now()
     notes = _check_machine(study, attrs.get(SETTING, {}), machine)
     results, seed = study.results(), int(attrs[STUDY]["seed"])
-    choice, begun = _chosen(study, results, root, seed, most or MOST_CANDIDATES), time.monotonic()
-    confirming = Confirming(
+    plan = Plan(
         study=study,
         results=results,
         root=root,
         seed=seed,
-        choice=choice,
+        choice=_chosen(study, results, root, seed, most or MOST_CANDIDATES),
         task=task,
         profiler_for=_profilers(task),
         fallback=_fallback(results),
-        n_seeds=n_seeds,
-        most_launches=_LAUNCHES_EACH * len(choice.candidates) if most_launches is None else most_launches,
         attempt=(0 if before is None else before["attempt"]) + is_again,
-        tell=tell,
-        should_stop=should_stop,
-        is_late=lambda: timeout_s is not None and time.monotonic() - begun > timeout_s,
-        notes=notes,
     )
-    confirming.prepare()
-    was_cut_off = bool(openings) and openings[-1]["plan"] == confirming.plan_id
-    if openings and not is_again and not was_cut_off and confirming.has_test_data():
+    was_cut_off = bool(openings) and openings[-1]["plan"] == plan.id
+    if openings and not is_again and not was_cut_off and has_test_data(plan):
         _refuse_reopening(study, openings)
-    return confirming, machine
+    return plan, machine, notes
 
 
-def _run(confirming: Confirming, machine: Mapping[str, Any]) -> dict[str, Any]:
+def _run(rounds: Rounds, *, n_seeds: int, fingerprint: str, notes: Sequence[str]) -> dict[str, Any]:
     """Run all stages and return the stored record."""
-    from moo.cli._confirm_run import N_DRAWS
+    from moo.cli._confirm_record import Findings, store
+    from moo.cli._confirm_retrain import retrain
+    from moo.cli._confirm_rounds import N_DRAWS
+    from moo.cli._confirm_test_data import open_test
 
-    with confirming.locked():
-        end = confirming.race(confirming.resume())
-        assessment = confirming.assessed(N_DRAWS)
-        survivors = confirming.survivors(assessment)
-        retrained = confirming.retrain(survivors)
-        tested = confirming.open_test(survivors, retrained)
-        return confirming.record(assessment, end, retrained, tested, machine["fingerprint"])
+    plan, should_stop = rounds.plan, rounds.should_stop
+    with plan.locked():
+        end = rounds.race(rounds.resume())
+        assessment = rounds.assessed(N_DRAWS)
+        survivors = rounds.survivors(assessment)
+        retrained = retrain(
+            plan, survivors, n_seeds=n_seeds, kept=rounds.kept, tell=rounds.tell, should_stop=should_stop
+        )
+        tested = open_test(plan, survivors, retrained, kept=rounds.kept, should_stop=should_stop)
+        findings = Findings(
+            plan=plan,
+            rounds=rounds,
+            end=end,
+            assessment=assessment,
+            retrained=retrained,
+            tested=tested,
+            fingerprint=fingerprint,
+            notes=notes,
+        )
+        return store(findings)
 
 
 def _refuse_reopening(study: Study, openings: list[Mapping[str, Any]]) -> None:
-    from moo.cli._confirm_table import opened_lines
+    from moo.results import opened_lines
 
     raise InputError(
         f"study {study.name!r} was confirmed. {' '.join(opened_lines(openings))} Opening them a second time"
         " makes them validation data: --again does it over, and says so in every output from then on"
     )
-
-
-def _check_task(study: Study, begun: Mapping[str, str], task: Task) -> None:
-    now = task.identity()
-    parts = [part for part in {**begun, **now} if begun.get(part) != now.get(part)]
-    if parts:
-        raise StudyMismatchError(
-            f"--task: study {study.name!r} was begun with task {begun.get('name')}, got {now.get('name')},"
-            f" which differs in: {', '.join(parts)}. Give the task that was searched"
-        )
 
 
 def _check_machine(study: Study, setting: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
 """Fronts: dominance, uncertainty, hypervolume, choices. Arrays in, arrays out; losses only."""
 
 from moo.pareto._budget import BudgetChoice, Relaxation, budget_choice
-from moo.pareto._decision import ReferenceChoice, knee, reference_choice
+from moo.pareto._chebyshev import ChebyshevChoice, chebyshev_choice, chebyshev_ranges, knee
+from moo.pareto._decision import ReferenceChoice, reference_choice
 from moo.pareto._dominance import nondominated
 from moo.pareto._draws import Distribution, estimate_draws, resampled_means
 from moo.pareto._exchange import Exchange, exchange
@@ -18,6 +19,7 @@ from moo.pareto._weights import (
 
 __all__ = [
     "BudgetChoice",
+    "ChebyshevChoice",
     "Comparison",
     "Distribution",
     "Exchange",
@@ -29,6 +31,8 @@ __all__ = [
     "WeightShares",
     "WeightedChoice",
     "budget_choice",
+    "chebyshev_choice",
+    "chebyshev_ranges",
     "estimate_draws",
     "exchange",
     "front_probability",

@@ -1,4 +1,4 @@
-"""Which point of a front to take: by no preference, by wishes, or by limits."""
+"""Which point of a front to take: by wishes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from moo.pareto._arrays import FloatArray, front_of, loss_rows, vector
 
-__all__ = ["ReferenceChoice", "knee", "reference_choice"]
+__all__ = ["ReferenceChoice", "reference_choice"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,36 +38,6 @@ class ReferenceChoice:
     gap: float | None
     ideal: FloatArray
     nadir: FloatArray
-
-
-def knee(losses: ArrayLike, /) -> int | None:
-    """Return the index of the point whose worst normalised loss is smallest.
-
-    Each loss is scaled to [0, 1] between the front's best and worst value; the choice is the
-    weighted Chebyshev distance to the ideal point with equal weights (Bowman 1976, "On the
-    relationship of the Tchebycheff norm and the efficient frontier"), ties broken by the sum.
-    It depends on the extremes of the front: a new extreme point can move it.
-
-    Args:
-        losses: The front, shape (n, m), all minimised, all finite.
-
-    Returns:
-        An index, or None for an empty front.
-
-    Raises:
-        ValueError: For another shape, a NaN or an infinity.
-
-    >>> knee([[0.0, 1.0], [0.3, 0.3], [1.0, 0.0]])
-    1
-    """
-    points = loss_rows(losses, finite=False)
-    if not np.isfinite(points).all():
-        raise ValueError("losses: expected finite numbers, got an infinity; leave such candidates out")
-    if len(points) == 0:
-        return None
-    spans = np.ptp(points, axis=0)
-    scaled = (points - points.min(axis=0)) / np.where(spans > 0, spans, 1.0)
-    return int(np.lexsort((scaled.sum(axis=1), scaled.max(axis=1)))[0])
 
 
 def reference_choice(

@@ -116,7 +116,7 @@ def weighted_choice(
     (1, [0.25, 0.1], 0)
     """
     points = loss_rows(losses, finite=True)
-    shares = _weights(weights, points.shape[1])
+    shares = shares_of_weights(weights, points.shape[1])
     front = front_of(points, feasible)
     return None if front is None else _choice(front, shares)
 
@@ -150,7 +150,7 @@ def weight_ranges(
     ([2, 0], [0, 2])
     """
     points = loss_rows(losses, finite=True)
-    shares = _weights(weights, points.shape[1])
+    shares = shares_of_weights(weights, points.shape[1])
     front = front_of(points, feasible)
     if front is None:
         return None
@@ -219,7 +219,12 @@ def weight_shares(
     return WeightShares(shares, errors, n_draws)
 
 
-def _weights(weights: ArrayLike, n_losses: int) -> FloatArray:
+def shares_of_weights(weights: ArrayLike, n_losses: int, /) -> FloatArray:
+    """Return weights scaled to sum to 1, shape (m,).
+
+    Raises:
+        ValueError: For another shape, a NaN, an infinity, a weight below 0, or nothing but 0.
+    """
     given = vector(weights, "weights", n_losses)
     if not np.isfinite(given).all() or (given < 0).any() or not (given > 0).any():
         raise ValueError(

@@ -63,7 +63,7 @@ def convert(
 ) -> CompressionFacts:
     """See `compress`."""
     before = _checked_source(source, target)
-    _check_possible(compression)
+    check_possible(compression)
     with (
         tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as name,
         quiet(),
@@ -160,7 +160,7 @@ def _checked_source(source: Path, target: Path) -> ModelFile:
     return found
 
 
-def _check_possible(compression: Compression) -> None:
+def check_possible(compression: Compression) -> None:
     if compression.precision == "bf16":
         raise InputError(
             f"compression {compression}: ONNX Runtime's CPU provider, the one served, has no bfloat16 kernels"

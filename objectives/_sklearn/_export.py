@@ -12,13 +12,14 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.preprocessing import StandardScaler
 
 from moo.errors import ExportError, TaskLoadError
+from objectives._cause import innermost_cause
 from objectives._sklearn._inputs import has_part
 from objectives._sklearn._size import predictor
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["TARGET_OPSET", "convert", "converter", "input_names", "write"]
+__all__ = ["TARGET_OPSET", "convert", "converter", "input_names", "write", "write_typed"]
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 """What skl2onnx converts to: old enough that every ONNX Runtime since 1.14 runs it."""
@@ -28,6 +29,17 @@ _CANNOT = {
     "LinearSVC": "use SVC(kernel='linear'), SGDClassifier or LogisticRegression, which convert",
     "FunctionTransformer": "do what it does in data(), and again where the model is served",
     "TransformedTargetRegressor": "transform the targets in data() and the values in a score of your own",
+}
+_ELEMENTS = {  # ONNX Runtime's names of types, and ONNX's numbers
+    "float": 1,
+    "uint8": 2,
+    "int8": 3,
+    "int32": 6,
+    "int64": 7,
+    "string": 8,
+    "bool": 9,
+    "float16": 10,
+    "double": 11,
 }
 _OTHERWISE = "random forests, gradient boosting, linear models, SVMs, k neighbours and MLPs convert"
 
@@ -63,7 +75,7 @@ def convert(estimator: BaseEstimator, types: list[tuple[str, Any]]) -> onnx.Mode
     except Exception as error:  # whatever the converter meets in a person's estimator
         names = _names(estimator)
         instead = next((what for word, what in _CANNOT.items() if word in names), _OTHERWISE)
-        raise ExportError(f"skl2onnx cannot convert {names} ({_cause(error)}): {instead}") from error
+        raise ExportError(f"skl2onnx cannot convert {names} ({innermost_cause(error)}): {instead}") from error
 
 
 def _has_trees(estimator: BaseEstimator) -> bool:
@@ -84,14 +96,6 @@ def _names(estimator: BaseEstimator) -> str:
     return f"{type(estimator).__name__}({inside})" if inside else type(estimator).__name__
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost cause in one short line: the converter's own message may hold every node."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    return f"{type(error).__name__}: {line[:160]}".rstrip(".")
-
-
 def write(model: onnx.ModelProto, path: Path) -> list[str]:
     """Write the model with its batch dimension named; returns the names of its inputs, in order."""
     for value in [*model.graph.input, *model.graph.output]:
@@ -106,6 +110,37 @@ def write(model: onnx.ModelProto, path: Path) -> list[str]:
     except ValueError as error:  # protobuf ends at 2 GiB
         raise ExportError(f"the model cannot be written as one file of less than 2 GiB: {error}") from error
     return [value.name for value in model.graph.input]
+
+
+def write_typed(source: Path, target: Path) -> None:
+    """Write a model that states the type of each of its tensors, as ONNX Runtime finds them.
+
+    skl2onnx states none, and ONNX's own inference ends at the first operator that is not its own, such as a
+    scaler; what quantises a model must know them.
+
+    Raises:
+        ExportError: If ONNX Runtime cannot load the model.
+    """
+    import onnx
+
+    from objectives._compression._onnx_files import open_session
+
+    model = onnx.load(source)
+    stated = {value.name for value in model.graph.output}
+    inner = [name for node in model.graph.node for name in node.output if name and name not in stated]
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    onnx.save(whole, target)
+    found = {item.name: item for item in open_session(target, 1, "ORT_DISABLE_ALL").get_outputs()}
+    del model.graph.value_info[:]
+    for name in inner:
+        item = found[name]
+        kind = _ELEMENTS.get(item.type.removeprefix("tensor(").removesuffix(")"))
+        if kind is not None:  # else a sequence or a map
+            shape = [size if isinstance(size, int) else None for size in item.shape or ()] or None
+            model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    onnx.save(model, target)
 
 
 def input_names(path: Path) -> list[str]:

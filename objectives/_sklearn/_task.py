@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 
-from moo.errors import FitError, InputError
-from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.errors import FitError, InputError, TrialError
+from moo.evaluation import Evaluation, TrialContext
 from moo.metrics import Metric
+from objectives._choices import Choices, Chosen
+from objectives._compression._compress import Compression
 from objectives._data import Split, Splits
-from objectives._pipeline import Deployment, Score, Stopwatch, with_tags
+from objectives._pipeline import Deployment, Score, Stopwatch, variant, with_compression, with_tags
 from objectives._report import Report
-from objectives._scoring._intervals import cross_validated_estimate
 from objectives._scoring._outputs import Outputs
 from objectives._scoring._scores import Scorer, ScorerLike, own_metrics, task_scorers
 from objectives._serving import serving_setting, trial_protocol
-from objectives._sklearn._check import (
-    AGREEMENT,
-    DIFFERS_TAG,
-    artefact_outputs,
-    checked_difference,
-    estimator_outputs,
-    stored_outputs,
-)
-from objectives._sklearn._export import TARGET_OPSET, convert, converter, input_names, write
+from objectives._sklearn._check import AGREEMENT, DIFFERS_TAG, stored_outputs
+from objectives._sklearn._export import TARGET_OPSET, converter, input_names
+from objectives._sklearn._fitted import Candidate, Fitted
 from objectives._sklearn._folds import fold_rows, pooled, rows_of
 from objectives._sklearn._inputs import Signature
-from objectives._sklearn._size import count_parameters, predictor
+from objectives._sklearn._size import count_parameters
+from objectives._sklearn._tally import Tally
 from objectives._task import Served, SplitName, Task
 from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
 
@@ -66,6 +63,10 @@ class SklearnTask(Task):
 
     Attributes:
         runtime: How candidates are served.
+        deploy: What else may be chosen when a fitted estimator is deployed, such as its precision or the
+            threads; with `fan_out` one fit, and one fit a fold, serves them all. int8 reduces the matrix
+            products of perceptrons and PCA; trees, linear models and SVMs are single operators that nothing
+            reduces: such a candidate is measured all the same, and tagged `nothing_reduced`.
         protocol: How they are timed.
         profiler: What runs and measures them.
         score: A name of `sklearn.metrics.get_scorer_names()`, a function `(targets, outputs)` (see
@@ -76,10 +77,12 @@ class SklearnTask(Task):
             decision values and regression values as a fraction of their range.
         allowed_share: Largest share of validation rows that may differ by more, or in their label.
             Float32 inputs may fall on the other side of a tree's threshold: have `data` return float32,
-            and leave scaling to models that need it.
+            and leave scaling to models that need it. In another precision than float32 any may differ: how
+            many agree is the metric `agreement`.
     """
 
     runtime: Runtime = Runtime()
+    deploy: Choices = Choices()
     protocol: Protocol = QUICK
     profiler: Profiler = OnnxRuntimeProfiler()
     score: ScorerLike | Sequence[ScorerLike] = "accuracy"
@@ -116,46 +119,57 @@ class SklearnTask(Task):
             "score": ", ".join(scorer.metric.name for scorer in self._scorers),
             "folds": repr(self.folds),
             "runtime": repr(self.runtime),
+            "deploy": repr(self.deploy),
             "protocol": repr(self.protocol),
         }
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
-        """Return the evaluation of one trial."""
+        """Return the evaluation of one trial, with those of the same fit in other deployments, if wanted."""
         self._check()
         watch, report = Stopwatch(), Report(self.metrics)
         with watch.stage("data"):
             data = self._splits
+        chosen = self.deploy.suggested(trial, self.runtime)
+        everyone = [chosen, *self.deploy.others(chosen, self.runtime)]
         with watch.stage("build"):
             estimator = _seeded(self.build(trial), context.seed)
         fitting = data.train if self.folds is None else self._pool
-        candidate = self._candidate(
-            estimator,
-            fitting,
-            data.validation,
-            context.folder / "model.onnx",
-            watch,
-            self._timing(context),
+        fitted = self._fitted(estimator, fitting, data.validation, context.folder / "fitted", watch)
+        cross_validated = cache(
+            partial(self._cross_validated, estimator, everyone, context, watch=watch, report=report)
         )
-        measurement = candidate.deployment.measure(context.seed)
-        quality: Score
-        correct: dict[str, NDArray[np.bool_]] = {}
-        if self.folds is None:
-            quality = self._held_out(candidate)
-        else:  # the dear part comes after the cost is known
-            quality, correct = self._cross_validated(estimator, context.folder, watch, report)
-        evaluation = candidate.deployment.evaluation(
-            context, measurement, candidate.arrays, lambda *_: quality, candidate.static, self.metrics
+
+        def quality(index: int, candidate: Candidate) -> tuple[Score, dict[str, NDArray[np.bool_]]]:
+            if self.folds is None:
+                return self._held_out(candidate), {}
+            tally = cross_validated()[index]  # the dear part, once the cost is known
+            if isinstance(tally, TrialError):
+                raise tally
+            return tally.quality(), tally.correct
+
+        def evaluated(index: int, place: TrialContext) -> Evaluation:
+            own = watch if place is context else Stopwatch()
+            return self._evaluated(fitted, everyone[index], place, own, partial(quality, index))
+
+        evaluation = evaluated(0, context)
+        variants = tuple(
+            (other.params, variant(partial(evaluated, index), context, index))
+            for index, other in enumerate(everyone[1:], 1)
         )
-        files = {**evaluation.files, **_kept(correct, context)}
-        tags = with_tags(evaluation.tags, DIFFERS_TAG) if candidate.n_differing else evaluation.tags
-        return dataclasses.replace(evaluation, curve=report.curve, files=files, tags=tags)
+        shutil.rmtree(fitted.path.parent, ignore_errors=True)  # what counts is beside it
+        return dataclasses.replace(evaluation, curve=report.curve, variants=variants)
 
     def retrained(self, params: Mapping[str, Any], context: TrialContext) -> Evaluation:
-        """Return a configuration fitted once more, with the context's seed, on the same folds."""
+        """Return a configuration fitted once more, with the context's seed, in its own deployment alone.
+
+        The folds are the same.
+        """
         from optuna.trial import FixedTrial
 
+        alone = copy.copy(self)
+        alone.deploy = dataclasses.replace(self.deploy, fan_out=False)
         trial: Any = FixedTrial(dict(params))
-        return self.evaluate(trial, context)
+        return alone.evaluate(trial, context)
 
     def served(self, path: Path, params: Mapping[str, Any], split: SplitName) -> Served | None:
         """Return the rows of a split as an artefact takes them; None where there is no such split."""
@@ -175,87 +189,133 @@ class SklearnTask(Task):
 
         return Served(dict(zip(input_names(path), arrays, strict=True)), score)
 
+    def _fitted(
+        self, estimator: BaseEstimator, fitting: Split, scoring: Split, folder: Path, watch: Stopwatch
+    ) -> Fitted:
+        """Return the estimator fitted, converted, and compared with its model in the task's own runtime."""
+        fitted = Fitted.of(estimator, fitting, scoring, folder / "model.onnx", watch)
+        plain = self._candidate(
+            fitted,
+            Chosen(params={}, compression=Compression(), runtime=self.runtime),
+            fitted.path,
+            self.protocol,
+            watch,
+        )
+        return dataclasses.replace(fitted, plain=plain.arrays)
+
     def _candidate(
-        self,
-        estimator: BaseEstimator,
-        fitting: Split,
-        scoring: Split,
-        path: Path,
-        watch: Stopwatch,
-        protocol: Protocol,
-    ) -> _Candidate:
-        """Return the estimator fitted, converted, run on the rows to score, and compared there."""
-        with watch.stage("fit"):
-            fitted = clone(estimator).fit(fitting.inputs, np.asarray(fitting.targets))
-        with watch.stage("export"):
-            signature = Signature.of(fitted, scoring.inputs)
-            names = write(convert(fitted, signature.types), path)
+        self, fitted: Fitted, chosen: Chosen, path: Path, protocol: Protocol, watch: Stopwatch
+    ) -> Candidate:
+        """Return an artefact run as chosen; in float32 it must be as good as the estimator itself."""
         deployment = Deployment(
             path=path,
-            runtime=self.runtime,
+            runtime=chosen.runtime,
             protocol=protocol,
             profiler=self.profiler,
-            inputs=dict(zip(names, signature.arrays, strict=True)),
-            targets=np.asarray(scoring.targets),
+            inputs=fitted.feeds,
+            targets=fitted.targets,
             watch=watch,
         )
-        arrays = deployment.outputs()
-        with watch.stage("check"):
-            expected = estimator_outputs(fitted, scoring.inputs)
-            outputs = artefact_outputs(arrays, expected)
-            n_differing = checked_difference(outputs, expected, self.tolerance, self.allowed_share)
-        return _Candidate(fitted, deployment, arrays, outputs, n_differing)
+        is_exact = chosen.compression.precision == "fp32"
+        return Candidate.of(
+            fitted,
+            deployment,
+            tolerance=self.tolerance,
+            share=self.allowed_share if is_exact else 1.0,
+            arrays=fitted.plain if is_exact and chosen.runtime == self.runtime else None,
+        )
 
-    def _held_out(self, candidate: _Candidate) -> Score:
+    def _evaluated(
+        self,
+        fitted: Fitted,
+        chosen: Chosen,
+        place: TrialContext,
+        watch: Stopwatch,
+        quality: Callable[[Candidate], tuple[Score, Mapping[str, NDArray[np.bool_]]]],
+    ) -> Evaluation:
+        """Return the evaluation of a fitted estimator in a deployment; quality is asked for last."""
+        path = place.folder / "model.onnx"
+        with watch.stage("export"):
+            facts = fitted.compressed(path, chosen.compression, seed=place.seed)
+        candidate = self._candidate(fitted, chosen, path, trial_protocol(self.protocol, place), watch)
+        measurement = candidate.deployment.measure(place.seed)
+        scored, correct = quality(candidate)
+        evaluation = candidate.deployment.evaluation(
+            place,
+            measurement,
+            candidate.arrays,
+            lambda *_: scored,
+            fitted.static(candidate.n_differing),
+            self.metrics,
+        )
+        evaluation = with_compression(evaluation, chosen, facts, place)
+        files = {**evaluation.files, **_kept(correct, place)}
+        tags = with_tags(evaluation.tags, DIFFERS_TAG) if candidate.n_differing else evaluation.tags
+        return dataclasses.replace(evaluation, files=files, tags=tags)
+
+    def _held_out(self, candidate: Candidate) -> Score:
         targets = candidate.deployment.targets
         with candidate.deployment.watch.stage("score"):
             return {s.metric.name: s.scored(targets, candidate.outputs) for s in self._scorers}
 
     def _cross_validated(
-        self, estimator: BaseEstimator, folder: Path, watch: Stopwatch, report: Report
-    ) -> tuple[Score, dict[str, NDArray[np.bool_]]]:
-        """Return the quality over the folds, and which samples were right while they were held out.
+        self,
+        estimator: BaseEstimator,
+        everyone: Sequence[Chosen],
+        context: TrialContext,
+        *,
+        watch: Stopwatch,
+        report: Report,
+    ) -> list[Tally | TrialError]:
+        """Return for each deployment its quality over the folds, or why it failed in one.
 
-        After each fold the mean so far is reported, the fold's number as the step: where training
-        can be stopped early, that is the place.
+        A fold's model is fitted once, and compressed and run in each deployment. After each fold the mean so
+        far of the first, the trial's own, is reported, the fold's number as the step: where training can be
+        stopped early, that is the place.
+
+        Raises:
+            TrialError: If the trial's own deployment fails.
         """
         pool = self._pool
+        found: list[Tally | TrialError] = [Tally(self._scorers, len(pool)) for _ in everyone]
         splits = fold_rows(estimator, np.asarray(pool.targets), self.folds or 0)
-        values: dict[str, list[float]] = {scorer.metric.name: [] for scorer in self._scorers}
-        correct: dict[str, NDArray[np.bool_]] = {}
-        with tempfile.TemporaryDirectory(prefix=".folds-", dir=folder) as name:
+        with tempfile.TemporaryDirectory(prefix=".folds-", dir=context.folder) as name:
             for step, (train, test) in enumerate(splits, start=1):
-                fitting, scoring, path = (
-                    rows_of(pool, train),
-                    rows_of(pool, test),
-                    Path(name) / f"{step}.onnx",
-                )
-                candidate = self._candidate(estimator, fitting, scoring, path, watch, self.protocol)
-                with watch.stage("score"):
-                    for scorer in self._scorers:
-                        raw = scorer.raw(candidate.deployment.targets, candidate.outputs)
-                        values[scorer.metric.name].append(float(np.mean(raw)))
-                        if isinstance(raw, np.ndarray) and raw.dtype == np.bool_:
-                            correct.setdefault(scorer.metric.name, np.zeros(len(pool), np.bool_))[test] = raw
-                report(step, **{name: float(np.mean(of_folds)) for name, of_folds in values.items()})
-        n_test = len(pool) / len(splits)
-        quality = {
-            scorer.metric.name: cross_validated_estimate(
-                values[scorer.metric.name],
-                n_train=len(pool) - n_test,
-                n_test=n_test,
-                metric=scorer.metric,
-            )
-            for scorer in self._scorers
-        }
-        return quality, correct
+                folder = Path(name) / f"{step}"
+                fitted = self._fitted(estimator, rows_of(pool, train), rows_of(pool, test), folder, watch)
+                for index, (tally, chosen) in enumerate(zip(found, everyone, strict=True)):
+                    if isinstance(tally, TrialError):
+                        continue
+                    try:
+                        outputs = self._fold_outputs(fitted, chosen, folder, context.seed, watch)
+                        with watch.stage("score"):
+                            tally.add(test, fitted.targets, outputs)
+                    except TrialError as error:
+                        if index == 0:
+                            raise
+                        found[index] = error
+                shutil.rmtree(folder)
+                own = found[0]
+                assert isinstance(own, Tally)
+                report(step, **own.means)
+        return found
 
-    def _timing(self, context: TrialContext) -> Protocol:
-        return trial_protocol(self.protocol, context)
+    def _fold_outputs(
+        self, fitted: Fitted, chosen: Chosen, folder: Path, seed: int, watch: Stopwatch
+    ) -> Outputs:
+        """Return what a fold's model puts out, compressed and run as chosen."""
+        path = fitted.path
+        if chosen.compression.precision != "fp32":
+            path = folder / "compressed.onnx"
+            with watch.stage("export"):
+                fitted.compressed(path, chosen.compression, seed=seed)
+        return self._candidate(fitted, chosen, path, self.protocol, watch).outputs
 
     def _check(self) -> None:
         """Refuse what no trial can do anything about."""
         converter()
+        if not isinstance(self.deploy, Choices):
+            raise InputError(f"deploy: expected objectives.Choices, got {type(self.deploy).__name__}")
         if self.folds is not None and (
             not isinstance(self.folds, int) or isinstance(self.folds, bool) or self.folds < 2
         ):
@@ -276,27 +336,6 @@ class SklearnTask(Task):
     def _pool(self) -> Split:
         """Train and validation data, in this order."""
         return pooled(self._splits.train, self._splits.validation)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A fitted estimator, its artefact, and what that put out for the rows to score."""
-
-    fitted: BaseEstimator
-    deployment: Deployment
-    arrays: Sequence[NDArray[Any]]
-    outputs: Outputs
-    n_differing: int
-
-    @property
-    def static(self) -> dict[str, Estimate]:
-        """What can be counted, the rows that came out as in the estimator among it."""
-        name = type(predictor(self.fitted)).__name__
-        return {
-            "parameters": count_parameters(self.fitted),
-            "macs": Estimate(None, reason=f"multiply-accumulates of {name} are not counted"),
-            AGREEMENT.name: Estimate.exact(1 - self.n_differing / len(self.outputs)),
-        }
 
 
 def _kept(correct: Mapping[str, NDArray[np.bool_]], context: TrialContext) -> dict[str, str]:

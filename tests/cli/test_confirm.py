@@ -233,8 +233,8 @@ def test_without_test_data_it_says_so(moo, here, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere"], "STUDY: expected a sweep's folder or a database URL"),
-        (["."], "has no study.db: give the URL"),
+        (["nowhere"], "STUDY: expected a sweep's folder, its study.db or a database URL"),
+        (["."], "has no study.db"),
         (["sqlite:///nowhere.db"], "there is no file nowhere.db"),
         (["out", "--study", "other"], "has no study 'other'; it holds: scripted"),
         (["out", "--seeds", "0"], "--seeds: expected a whole number of 1 or more, got 0"),

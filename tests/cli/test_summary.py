@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -89,3 +90,40 @@ def test_the_status_line_tells_front_best_values_failures_and_time_left() -> Non
 def test_the_status_line_of_an_empty_study_has_dashes() -> None:
     results = Results("study", PROBLEM, (), (1e-3, 80 * 2**20))
     assert status_line(results, None) == "front 0 · accuracy - · latency_p50 - · parameters -"
+
+
+def confirmed(number: int, p_on_front: float, p_feasible: float, verdict: str = "on") -> dict:
+    found = {"verdict": verdict, "p_on_front": p_on_front, "p_feasible": p_feasible, "reason": "it was luck"}
+    opening = {"time": "2026-01-02T03:04:05+00:00", "trials": [number], "again": False}
+    return {"candidates": [{"trial": number, "confirmed": found}], "test_opened": [opening]}
+
+
+def test_it_ends_with_the_recommendation_in_one_line() -> None:
+    (line,) = [line for line in printed(160).splitlines() if line.startswith("Recommended")]
+    expected = "trial 1 (accuracy 90%, latency_p50 111 us, parameters 123k; not confirmed); then trial 2."
+    assert line == f"Recommended (equal weights): {expected}"
+
+
+def test_nothing_is_recommended_where_nothing_is_feasible() -> None:
+    assert "Recommended" not in printed(80, Results("study", PROBLEM, RESULTS.trials[:1], (1e-3, 80 * 2**20)))
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_confirmed_study_shows_its_probabilities_and_that_test_data_were_opened(width: int) -> None:
+    text = printed(width, replace(RESULTS, confirmation=confirmed(1, 0.9999, 0.87)))
+    assert "P(front) > 0.99); then trial 2." in " ".join(text.split())
+    for shown in ("P(front)", "> 0.99", "0.87"):
+        assert shown in text
+    assert "Test data opened once: 2026-01-02T03:04:05+00:00 for trials 1." in text
+    assert "P(front)" not in printed(width)
+
+
+def test_what_a_confirmation_rules_out_is_not_recommended() -> None:
+    text = printed(160, replace(RESULTS, confirmation=confirmed(1, 0.0, 1.0, "off")))
+    assert "trial 2 (" in text
+    assert "not measured again)." in text
+
+
+def test_test_data_opened_by_a_confirmation_that_was_cut_off_are_said_to_be_opened() -> None:
+    openings = tuple({"time": time, "trials": [1], "again": time == "later"} for time in ("once", "later"))
+    assert "Test data opened 2 times (--again)" in printed(80, replace(RESULTS, test_opened=openings))

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import moo
 from moo import storage as stored
 from moo import workers
 from moo.errors import InputError, StudyMismatchError, SweepError, TaskLoadError
 from moo.evaluation import Evaluation
+from moo.outcome import forget_variants, keep_variants, kept_variants
 from objectives import FunctionTask, Task
 
 OBJECTIVES = {"maximize": ["accuracy"], "minimize": ["latency_p50"]}
@@ -216,12 +219,12 @@ WORKER_SCRIPT = """
     from objectives import FunctionTask
 
     def slow(trial):
-        width = trial.suggest_int("width", 1, 1000)
+        width = trial.suggest_int("width", 1, 10**6)
         time.sleep(2.0 if trial.number == 0 else 0.05)
-        return {"accuracy": width / 1001, "latency_p50": width * 1e-6}
+        return {"accuracy": width / (10**6 + 1), "latency_p50": width * 1e-9}
 
     study = moo.optimize(
-        FunctionTask(slow, baseline={"width": 500}), maximize=["accuracy"], minimize=["latency_p50"],
+        FunctionTask(slow, baseline={"width": 500_000}), maximize=["accuracy"], minimize=["latency_p50"],
         constraints=["latency_p50 <= 1 x baseline"], n_trials=10, sampler="random", seed=0, folder="out",
     )
 """
@@ -272,6 +275,131 @@ def test_a_baseline_that_kills_its_process_ends_the_sweep_and_not_every_trial(tm
         in runs[2].stderr
     )
     assert len(moo.load_study(url(tmp_path)).optuna_study.trials) == 1
+
+
+# the same model deployed otherwise
+
+DEPLOYED_SCRIPT = """
+    import os, sys
+    import optuna
+    import moo
+    from moo.evaluation import Estimate, Evaluation
+    from objectives import Task
+
+    PRECISIONS = ("fp32", "fp16", "int8")
+
+    class Deployed(Task):
+        def evaluate(self, trial, context):
+            with open("evaluated", "a") as file:
+                file.write(f"{trial.number}\\n")
+            rate = trial.suggest_float("rate", 0, 1)
+            chosen = trial.suggest_categorical("deploy_precision", list(PRECISIONS))
+            found = {
+                precision: Evaluation(
+                    metrics={"accuracy": Estimate.exact(rate), "latency_p50": Estimate.exact((1 + i) * 1e-3)},
+                    seconds={"measure": 0.5},
+                )
+                for i, precision in enumerate(PRECISIONS)
+            }
+            own = found.pop(chosen)
+            variants = tuple(({"deploy_precision": precision}, e) for precision, e in found.items())
+            return moo.Evaluation(metrics=own.metrics, variants=variants)
+
+    def dies_at(name, n_before):
+        whole, calls = getattr(optuna.Study, name), []
+
+        def dying(*arguments, **named):
+            if len(calls) == n_before:
+                os._exit(9)
+            calls.append(name)
+            return whole(*arguments, **named)
+
+        setattr(optuna.Study, name, dying)
+
+    if len(sys.argv) > 1:
+        dies_at(sys.argv[1], int(sys.argv[2]))
+    moo.optimize(Deployed(), maximize=["accuracy"], minimize=["latency_p50"], n_trials=3, sampler="random",
+                 seed=0, folder="out", constraints=["latency_p50 <= 2 ms"])
+"""
+SECONDS = {"fp32": 0.001, "fp16": 0.002, "int8": 0.003}
+
+
+@pytest.mark.parametrize(
+    ("name", "n_before"), [("add_trial", 0), ("add_trial", 1), ("add_trial", 3), ("tell", 0), ("tell", 1)]
+)
+def test_variants_are_added_once_though_a_process_dies_between_them_and_two_go_on(
+    tmp_path, name, n_before
+) -> None:
+    (tmp_path / "script.py").write_text(textwrap.dedent(DEPLOYED_SCRIPT))
+    died = subprocess.run(
+        [sys.executable, "script.py", name, str(n_before)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert died.returncode == 9, died.stderr
+    cut_off = moo.load_study(url(tmp_path)).optuna_study.trials
+    n_whole = {("add_trial", 3): 1, ("tell", 1): 1}.get((name, n_before), 0)  # trials before the one cut off
+    assert sum(t.state.is_finished() and stored.PARENT not in t.user_attrs for t in cut_off) == n_whole
+    processes = [
+        subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    trials = moo.load_study(url(tmp_path)).optuna_study.trials
+    own = [t for t in trials if stored.PARENT not in t.user_attrs]
+    assert 3 <= len(own) <= 4  # asking is not atomic: one too many at most
+    assert {t.state for t in trials} == {optuna.trial.TrialState.COMPLETE}
+    evaluated = (tmp_path / "evaluated").read_text().split()
+    assert sorted(evaluated) == sorted(str(t.number) for t in own)  # each just once
+    for trial in own:
+        ours = [t for t in trials if t.user_attrs.get(stored.PARENT) == trial.number]
+        precisions = [t.params["deploy_precision"] for t in (trial, *ours)]
+        assert sorted(precisions) == sorted(SECONDS)
+        assert [t.params["rate"] for t in ours] == [trial.params["rate"]] * 2
+        for found in (trial, *ours):
+            seconds = SECONDS[found.params["deploy_precision"]]
+            assert found.values == [trial.params["rate"], seconds]
+            assert found.constraints == pytest.approx({"latency_p50 <= 2 ms": seconds / 0.002 - 1})
+        assert list(kept_variants(trial.user_attrs)) == []
+
+
+evaluations = st.builds(
+    lambda value, tag: Evaluation(metrics={"accuracy": moo.Estimate.exact(value)}, tags=(tag,)),
+    st.floats(0, 1),
+    st.sampled_from(["ok", "contended"]),
+)
+variants = st.lists(
+    st.tuples(st.dictionaries(st.sampled_from("abc"), st.one_of(st.integers(), st.text())), evaluations),
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(variants, variants)
+def test_what_a_trial_keeps_of_its_variants_is_what_its_last_attempt_gave(first, second) -> None:
+    trial = optuna.create_study().ask()
+    for found in (first, second):
+        keep_variants(trial, found)
+        assert list(kept_variants(trial.user_attrs)) == found
+    forget_variants(trial)
+    assert list(kept_variants(trial.user_attrs)) == []
+
+
+def test_a_trial_whose_process_died_before_its_evaluation_was_stored_is_evaluated_again(tmp_path) -> None:
+    """What it kept of variants by then is replaced, by none here."""
+    sweep(tmp_path, n_trials=1)
+    trial = run_trial_elsewhere(tmp_path, pid=2**22 + 1)
+    keep_variants(trial, [({"width": 7}, Evaluation(metrics={"accuracy": moo.Estimate(0.5)}))] * 2)
+    study = sweep(tmp_path, n_trials=2)
+    assert [t.parent for t in study.results().complete] == [None, None]
+    assert list(kept_variants(study.optuna_study.trials[1].user_attrs)) == []
+
+
+def test_a_sweep_does_without_a_lock_where_the_file_system_has_none(tmp_path, monkeypatch) -> None:
+    def refuses(*arguments):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuses)
+    assert len(sweep(tmp_path).results().complete) == 4
 
 
 # what a task may not be

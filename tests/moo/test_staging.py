@@ -44,7 +44,7 @@ class Staged(Task):
         for step in range(1, 10):
             accuracy = rate * step / 9
             context.keep(Evaluation(metrics=cost, curve=((step, {"accuracy": accuracy}),)))
-            if context.should_stop(step, {"accuracy": accuracy}):
+            if context.should_stop is not None and context.should_stop(step, {"accuracy": accuracy}):
                 raise optuna.TrialPruned(f"at step {step}")
         metrics = {**cost, "accuracy": Estimate.exact(accuracy)}
         return Evaluation(metrics=metrics, variants=self.variants)
@@ -111,6 +111,20 @@ def test_a_pruner_stops_what_learns_badly_and_the_curve_is_kept(tmp_path) -> Non
     assert kept
     rates = [sorted(t.params["rate"] for t in part) for part in (stopped, kept)]
     assert rates[0][len(rates[0]) // 2] < rates[1][len(rates[1]) // 2]
+
+
+@pytest.mark.parametrize("pruner", [None, "nop", "halving"])
+def test_a_task_is_told_whether_there_is_a_pruner(pruner, tmp_path) -> None:
+    """For a pruner it may measure more before training."""
+    seen = []
+
+    class Looking(Staged):
+        def evaluate(self, trial, context):
+            seen.append(context.should_stop is not None)
+            return super().evaluate(trial, context)
+
+    run(Looking(), tmp_path, pruner=pruner, n_trials=2)
+    assert seen == [pruner == "halving"] * 2
 
 
 def test_a_pruner_that_is_unknown_is_refused_before_anything_is_written(tmp_path) -> None:

@@ -158,6 +158,14 @@ def test_lists_are_taken_for_tuples_and_leave_equal_choices() -> None:
         ({"provider": ("cpu", "cuda:x")}, "choices: provider"),
         ({"provider": ("cpu", None)}, "choices: provider"),
         ({"fan_out": "yes"}, "choices, fan_out: expected True or False, got 'yes'"),
+        (
+            {"precision": ("fp32", "bf16")},
+            "compression bf16: ONNX Runtime's CPU provider, the one served, has no",
+        ),
+        (
+            {"precision": ("int8-dynamic:exclude=MatMull",)},
+            "compression, exclude: knows no operator type 'MatMull': did you mean MatMul",
+        ),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_in_one_line(given, said) -> None:

@@ -6,10 +6,14 @@ import json
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from moo.evaluation import TrialContext
+from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.metrics import Metric
 from objectives._choices import Choices
-from profilers import FakeProfiler, OnnxRuntimeProfiler, Runtime
+from objectives._pipeline import best_case
+from profilers import FakeProfiler, LaunchError, OnnxRuntimeProfiler, Runtime
 from tests.objectives.conftest import Linear
 
 
@@ -125,12 +129,12 @@ def test_one_training_serves_every_precision_each_through_its_own_runtime(contex
         profiler=OnnxRuntimeProfiler(),
         deploy=Choices(precision=("fp32", "int8-static", "int8-dynamic"), threads=(1, 2), fan_out=True),
     )
-    given = {"width": 8, "deploy_precision": "int8-static", "deploy_threads": 1}
-    evaluation = task.evaluate(optuna.trial.FixedTrial(given), context)
+    chosen = {"width": 8, "deploy_precision": "int8-static", "deploy_threads": 1}
+    evaluation = task.evaluate(optuna.trial.FixedTrial(chosen), context)
     assert fitted == [1]
     assert evaluation.runtime["precision"] == "int8-static"
     assert len(evaluation.variants) == 5
-    seen = {(given["deploy_precision"], given["deploy_threads"])}
+    seen = {(chosen["deploy_precision"], chosen["deploy_threads"])}
     for params, variant in evaluation.variants:
         seen.add((params["deploy_precision"], params["deploy_threads"]))
         assert variant.runtime["intra_op_num_threads"] == params["deploy_threads"]
@@ -142,6 +146,106 @@ def test_one_training_serves_every_precision_each_through_its_own_runtime(contex
             assert facts["compression"] == params["deploy_precision"]
     assert len(seen) == 6
     assert not (context.folder / "trained").exists()
+
+
+# one training, several deployments: what ends a trial before it
+
+
+def by_threads(context: TrialContext, *, fails: int | None = None, **latency_s: float) -> FakeProfiler:
+    """Latencies by number of threads, as `t1=0.002`; a number of threads that fails to launch."""
+
+    def latencies(path, runtime, index):
+        if runtime.intra_op_num_threads == fails:
+            raise LaunchError("killed")
+        return [latency_s[f"t{runtime.intra_op_num_threads}"]] * 400
+
+    return FakeProfiler(latency_s=latencies, outputs=real_outputs(context.folder))
+
+
+FANNED = Choices(threads=(1, 2, 3), fan_out=True)
+GIVEN = {"width": 4, "deploy_threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("deploy", "latency_s", "is_trained"),
+    [
+        (FANNED, {"t1": 0.002, "t2": 0.003, "t3": 0.0005}, True),
+        (FANNED, {"t1": 0.0005, "t2": 0.003, "t3": 0.002}, True),
+        (FANNED, {"t1": 0.002, "t2": 0.003, "t3": 0.0011}, False),
+        (dataclasses.replace(FANNED, fan_out=False), {"t1": 0.002, "t2": 0.0005, "t3": 0.0005}, False),
+    ],
+)
+def test_a_trial_ends_before_training_just_where_each_of_its_deployments_is_too_slow(
+    context, with_fit, deploy, latency_s, is_trained
+) -> None:
+    fitted: list[int] = []
+    task = with_fit(
+        fit=lambda self, *rest: fitted.append(1), profiler=by_threads(context, **latency_s), deploy=deploy
+    )
+    kept = []
+    place = dataclasses.replace(checking(context, violated_above(0.001)), keep=kept.append)
+    if is_trained:
+        evaluation = task.evaluate(optuna.trial.FixedTrial(GIVEN), place)
+        assert evaluation.metrics["latency_p50"].value == latency_s["t1"]
+        assert len(evaluation.variants) == 2
+    else:
+        with pytest.raises(optuna.TrialPruned):
+            task.evaluate(optuna.trial.FixedTrial(GIVEN), place)
+    assert fitted == [1] * is_trained
+
+
+def test_a_deployment_that_cannot_be_measured_keeps_no_trial_alive(context, with_fit) -> None:
+    profiler = by_threads(context, fails=2, t1=0.002, t3=0.002)
+    task = with_fit(fit=lambda self, *rest: pytest.fail("trained"), profiler=profiler, deploy=FANNED)
+    with pytest.raises(optuna.TrialPruned):
+        task.evaluate(optuna.trial.FixedTrial(GIVEN), checking(context, violated_above(0.001)))
+
+
+def test_the_first_deployment_that_may_be_feasible_is_enough_without_a_pruner(context, with_fit) -> None:
+    task = with_fit(profiler=by_threads(context, t1=0.0005, t2=0.002, t3=0.0002), deploy=FANNED)
+    task.evaluate(optuna.trial.FixedTrial(GIVEN), checking(context, violated_above(0.001)))
+    assert task.profiler.n_calls == 1 + 1 + 3 + 2  # untrained; checked; trained, the others' outputs too
+
+
+def test_a_pruner_sees_the_best_of_all_deployments_and_the_trial_keeps_its_own_cost(
+    context, with_fit
+) -> None:
+    kept, asked = [], []
+
+    def should_stop(step, values):
+        asked.append(kept[-1].metrics["latency_p50"].value)
+        return len(asked) == 2
+
+    task = with_fit(profiler=by_threads(context, fails=2, t1=0.002, t3=0.0005), deploy=FANNED)
+    place = checking(context, violated_above(0.01))
+    place = dataclasses.replace(place, keep=kept.append, should_stop=should_stop)
+    with pytest.raises(optuna.TrialPruned):
+        task.evaluate(optuna.trial.FixedTrial(GIVEN), place)
+    assert asked == [0.0005, 0.0005]
+    assert kept[-1].metrics["latency_p50"].value == 0.002
+    assert kept[-1].runtime["intra_op_num_threads"] == 1
+    assert len(kept[-1].curve) == 2
+
+
+MEASURED = ("latency_p50", "throughput", "file_size", "parameters")
+numbers = st.one_of(st.none(), st.integers(1, 5))
+several = st.lists(st.fixed_dictionaries(dict.fromkeys(MEASURED, numbers)), min_size=1, max_size=4)
+
+
+@settings(deadline=None)
+@given(several)
+def test_the_best_case_has_each_metrics_own_best(values) -> None:
+    found = best_case([Evaluation(metrics={n: Estimate(v) for n, v in one.items()}) for one in values])
+    for name in MEASURED:
+        known = [one[name] for one in values if one[name] is not None]
+        best = max if name == "throughput" else min
+        assert found.metrics[name].value == (best(known) if known else None)
+
+
+def test_a_metric_without_a_direction_is_that_of_the_first() -> None:
+    odd = Metric(name="odd")
+    several = [Evaluation(metrics={"odd": Estimate(value)}) for value in (2, 1, 3)]
+    assert best_case(several, [odd]).metrics["odd"].value == 2
 
 
 def test_a_variant_that_cannot_be_run_is_told_and_the_others_count(context, with_fit) -> None:

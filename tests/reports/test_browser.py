@@ -1,92 +1,482 @@
-"""The page in a real browser: drawn, silent on the console, asking for nothing."""
+"""The page in a real browser: what a person does in it, and what it must never do."""
 
+import csv
+import io
+import itertools
+import json
 import re
-import shutil
-import subprocess
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import reports
-from tests.reports import samples
+from moo.decision import recommend
+from moo.pareto import nondominated
+from reports._choice import choose
+from reports._found import found
+from reports._html import page as page_files
+from tests.reports import pages, samples
+from tests.reports.browser import chromium, needs_browser, open_page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)"),
-]
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--virtual-time-budget=5000", "--enable-logging=stderr", "--v=0"),
-]
+pytestmark = needs_browser()
 
 
-def browse(url, folder, *flags):
-    """The page's elements after its scripts ran, and what they logged."""
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return reports.write(samples.digits(), tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture
+def opened(browser, digits):
+    page = open_page(browser, digits)
+    yield page
+    assert page.log == []
+    page.page.context.close()
 
 
 STUDIES = {
-    "digits": (samples.digits(), True),
-    "bounded": (samples.bounded(), True),
-    "hostile": (samples.hostile(), True),
-    "empty": (samples.pairs([]), False),
-    "no complete": (samples.no_complete(), True),
-    "five objectives": (samples.many_objectives(5), True),
+    "digits": samples.digits(),
+    "bounded": samples.bounded(),
+    "hostile": samples.hostile(),
+    "labelled": pages.labelled(),
+    "devices": pages.on_devices(),
+    "confirmed": pages.confirmed(),
+    "empty": samples.pairs([]),
+    "one": samples.pairs([(0.9, 0.001)]),
+    "no complete": samples.no_complete(),
+    "all infeasible": samples.constrained([(0.9, 0.002, 1.0), (0.8, 0.003, 0.5)]),
+    "one objective": samples.many_objectives(1),
+    "five objectives": samples.many_objectives(5),
+    "thirty metrics": pages.many_metrics(30),
 }
 
 
-@pytest.mark.parametrize(("results", "has_points"), STUDIES.values(), ids=STUDIES.keys())
-@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
-def test_the_chart_is_drawn_and_nothing_is_logged(results, has_points, scheme, tmp_path):
-    page = reports.write(results, tmp_path)
-    dom, log = browse(page.as_uri(), tmp_path, f"--blink-settings=preferredColorScheme={scheme}")
-    assert log == []
-    chart = dom[dom.index('id="front-chart"') : dom.index("Bars are 95% intervals")]
-    assert "main-svg" in chart
-    assert bool(re.search(r'<path class="point"', chart)) is has_points
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Paths of the pages of `STUDIES`, by name; each is written once."""
+    paths = {}
+
+    def path_of(name):
+        if name not in paths:
+            results = STUDIES[name]
+            paths[name] = tmp_path_factory.mktemp("page") / "index.html"
+            paths[name].write_text(
+                page_files(results, choose(results), found(results))["index.html"], encoding="utf-8"
+            )
+        return paths[name]
+
+    return path_of
 
 
-def test_as_many_points_are_drawn_as_there_are_candidates(tmp_path):
-    results = samples.pairs([(0.9, 0.001), (0.95, 0.002), (0.8, 0.003), (0.85, 0.004)])
-    dom, _ = browse(reports.write(results, tmp_path).as_uri(), tmp_path)
-    chart = dom[dom.index('id="front-chart"') : dom.index("Bars are 95% intervals")]
-    assert len(re.findall(r'<path class="point"', chart)) == 4 + 1  # and the circle of the recommended one
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 375), ("light", 1300)])
+def test_a_page_is_drawn_silently_asks_for_nothing_and_recommends_what_python_does(
+    browser, name, scheme, width, written
+):
+    path, expected = written(name), recommend(STUDIES[name])
+    page = open_page(browser, path, color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    page.settled()
+    assert page.log == []
+    assert page.asked == [path.as_uri()]
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (page.page.locator("#front-chart path.point").count() > 0) is (name != "empty")
+    if name != "empty":
+        assert_decides_alike(page, expected)
+    page.page.context.close()
 
 
-def test_hostile_names_run_nothing(tmp_path):
-    results = samples.hostile()
-    dom, _ = browse(reports.write(results, tmp_path).as_uri(), tmp_path)
-    assert dom.count("<script") == 3
-    assert "mathjax" not in dom.lower().split("<script")[0]
+def assert_decides_alike(page, expected):
+    shown = page.state(
+        "[model.decision.best, model.decision.runnerUp].map((i) => (i === null ? null : model.data.ids[i]))"
+    )
+    if expected is None:
+        assert shown == [None, None]
+        return
+    assert shown == [expected.trial.number, expected.runner_up and expected.runner_up.number]
+    assert page.front == {trial.number for trial in expected.front}
+    ranges = page.state("model.decision.ranges.map(({ low, high }) => [low, high])")
+    known = [[each.low, each.high] for each in expected.ranges.values()]
+    assert np.array(ranges).ravel() == pytest.approx(
+        np.array(known if len(known) > 1 else []).ravel(), abs=1e-9
+    )
 
 
-class Recorder(BaseHTTPRequestHandler):
-    def __init__(self, asked, content, *args):
-        self.asked, self.content = asked, content
-        super().__init__(*args)
+def chosen_by_hand(record, bounds, weights):
+    """The rule once more, from report.json alone: bounds on metrics by name, each `(sense, bound)`."""
+    kept = [
+        c
+        for c in record["candidates"]
+        if c["state"] == "complete"
+        and c["ruled_out"] is None
+        and all(_keeps(c, name, *b) for name, b in bounds.items())
+    ]
+    signs = [-1.0 if o["direction"] == "maximize" else 1.0 for o in record["objectives"]]
+    values = [[c["metrics"][o["metric"]]["value"] for o in record["objectives"]] for c in kept]
+    losses = np.array(values, dtype=float).reshape(len(kept), len(signs)) * signs
+    on_front = nondominated(losses) if len(kept) else []
+    front, losses = list(itertools.compress(kept, on_front)), losses[on_front] if len(kept) else losses
+    if not front:
+        return None, set()
+    is_log = [o["scale"] == "log10" for o in record["objectives"]]
+    marks = np.where(is_log, np.log10(np.where(is_log, losses, 1.0)), losses)
+    spans = np.ptp(marks, axis=0)
+    scaled = (marks - marks.min(axis=0)) / np.where(spans > 0, spans, 1.0)
+    keys = zip(
+        (scaled * weights).max(axis=1).round(12), (scaled * weights).sum(axis=1).round(12), strict=True
+    )
+    best = min(zip(keys, range(len(front)), strict=True))[1]
+    return front[best]["id"], {c["id"] for c in front}
 
-    def do_GET(self):
-        self.asked.append(self.path)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(self.content)
 
-    def log_message(self, *args):
-        pass
+def _keeps(candidate, name, sense, bound):
+    value = candidate["metrics"][name]["value"]
+    return value is not None and (value <= bound if sense == "<=" else value >= bound)
 
 
-def test_the_page_asks_its_server_for_nothing_more(tmp_path):
-    content, asked = reports.write(samples.hostile(), tmp_path).read_bytes(), []
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, asked, content)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        _, log = browse(f"http://127.0.0.1:{server.server_port}/", tmp_path)
-        server.shutdown()
-    assert [path for path in asked if path != "/favicon.ico"] == ["/"]
-    assert log == []
+@pytest.mark.parametrize("seed", range(3))
+def test_any_bounds_and_weights_choose_what_python_chooses(opened, digits, seed):
+    record, rng = json.loads((digits.parent / "report.json").read_text()), np.random.default_rng(seed)
+    names = opened.state("model.bounds.map((bound) => [bound.metric.name, bound.sense, bound.metric.factor])")
+    bounds = {c["metric"]: (c["sense"], c["bound"]) for c in record["constraints"]}
+    for index, (name, sense, factor) in enumerate(names):
+        values = [c["metrics"][name]["value"] for c in record["candidates"] if name in c["metrics"]]
+        low, high = np.quantile(values, [0.25, 1.0])
+        bound = rng.uniform(low, high) if sense == "<=" else rng.uniform(*np.quantile(values, [0.0, 0.6]))
+        typed = float(f"{bound / factor:.4g}")
+        opened.type_number(f"#bound-{index}-field", typed)
+        bounds[name] = (sense, float(f"{typed * factor:.15g}"))
+        assert (opened.recommended, opened.front) == chosen_by_hand(record, bounds, [1 / 3] * 3)
+    weights = np.full(3, 1 / 3)
+    for k in rng.permutation(3):
+        share = int(rng.integers(0, 101)) / 100
+        rest = np.delete(weights, k)
+        rest = rest / rest.sum() if rest.sum() > 0 else np.full(2, 0.5)
+        weights = np.insert(rest * (1 - share), k, share)
+        opened.slide(f"#weight-{k}-slider", 100 * share)
+        assert (opened.recommended, opened.front) == chosen_by_hand(record, bounds, weights)
+
+
+def test_a_slider_sets_its_field_and_the_other_way_round(opened):
+    opened.slide("#bound-0-slider", 60)
+    typed = float(opened.page.input_value("#bound-0-field"))
+    assert 100 < typed < 400
+    place = opened.page.input_value("#bound-0-slider")
+    opened.type_number("#bound-0-field", typed * 2)
+    assert int(opened.page.input_value("#bound-0-slider")) > int(place)
+    opened.type_number("#bound-0-field", "")
+    assert opened.state("model.bounds[0].at === Infinity")
+
+
+def test_without_a_feasible_candidate_it_says_which_bound_is_the_reason(opened):
+    opened.type_number("#bound-0-field", 1)
+    assert opened.recommended is None
+    text = opened.page.inner_text("#answer")
+    assert re.search(
+        r"No candidate keeps your bounds. Without latency p95 at most 1 us, \d+ candidates would", text
+    )
+
+
+def test_what_was_moved_is_said_beside_what_the_study_has_and_is_taken_back(opened):
+    before = opened.recommended
+    opened.type_number("#bound-2-field", 97.4)
+    assert opened.recommended != before
+    assert f"As the study was set: trial {before}" in opened.page.inner_text("#answer")
+    assert f"With your settings: trial {opened.recommended}" in opened.page.inner_text("#moved")
+    opened.page.click(".answer [data-do=reset]")
+    opened.settled()
+    assert opened.recommended == before
+    assert not opened.page.is_visible("#moved")
+
+
+def test_a_change_is_read_out(opened):
+    opened.type_number("#bound-2-field", 97.4)
+    opened.page.wait_for_timeout(700)
+    assert f"trial {opened.recommended}" in opened.page.inner_text("#spoken")
+
+
+def test_pointing_at_a_candidate_shows_it_everywhere(opened):
+    row = opened.page.locator("#candidates tbody tr").nth(2)
+    number = opened.state(f"model.data.ids[{row.get_attribute('data-place')}]")
+    row.hover()
+    assert opened.page.is_visible(".ring")
+    assert opened.page.inner_text(".tip").startswith(f"trial {number}\n")
+    ring, chart = (
+        opened.page.locator(".ring").bounding_box(),
+        opened.page.locator("#front-chart").bounding_box(),
+    )
+    x = ring["x"] + ring["width"] / 2
+    assert chart["x"] < x < chart["x"] + chart["width"]
+    opened.page.locator("#front-chart").scroll_into_view_if_needed()
+    opened.page.mouse.move(5, 5)
+    assert not opened.page.is_visible(".ring")
+    point = opened.page.locator("#front-chart path.point").last.bounding_box()
+    opened.page.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2, steps=4)
+    opened.page.wait_for_selector("#candidates tr.hovered", timeout=5000)
+    assert opened.page.is_visible(".ring")
+
+
+def test_the_ring_stands_on_the_point(opened):
+    opened.page.click("#candidates [data-tab=all]")
+    opened.settled()
+    row = opened.page.locator("#candidates tbody tr[data-place='0']")
+    row.hover()
+    ring, star = (
+        opened.page.locator(".ring").bounding_box(),
+        opened.page.evaluate(
+            """() => { const points = [...document.querySelectorAll('#front-chart .trace path.point')];
+        const star = points.find((p) => p.__data__ && p.__data__.data === 0) || null;
+        return star && star.getBoundingClientRect().toJSON(); }"""
+        ),
+    )
+    assert star is not None
+    assert ring["x"] + ring["width"] / 2 == pytest.approx(star["x"] + star["width"] / 2, abs=2)
+
+
+def test_a_range_dragged_on_an_axis_is_selected_everywhere(opened):
+    opened.page.locator("#parallel-chart").scroll_into_view_if_needed()
+    box = opened.page.locator("#parallel-chart .lines").bounding_box()
+    x = box["x"] + 56
+    opened.page.mouse.move(x, box["y"] + 40)
+    opened.page.mouse.down()
+    opened.page.mouse.move(x, box["y"] + 130, steps=4)
+    opened.page.mouse.up()
+    opened.settled()
+    selected = opened.state("[...view.selected].map((i) => model.columns.get('accuracy').value[i])")
+    others = opened.state(
+        "model.all.filter((i) => !view.selected.has(i) && !model.isPruned[i])"
+        ".map((i) => model.columns.get('accuracy').value[i])"
+    )
+    assert selected
+    assert min(selected) >= max(others)
+    assert f"Selected ({len(selected)})" in opened.page.inner_text("#candidates .tabs")
+
+
+def test_pinned_candidates_stand_side_by_side_and_what_differs_is_marked(opened):
+    for row in (0, 2, 4, 5, 6):
+        opened.page.locator("#candidates tbody tr").nth(row).locator(".pin").click()
+        opened.settled()
+    heads = opened.page.locator("#pins thead th")
+    assert heads.count() == 4  # the first one made room
+    texts = opened.page.locator("#pins tbody tr").all_inner_texts()
+    widths = next(text for text in texts if re.match(r"\W*width", text))
+    assert widths.startswith("\N{NOT EQUAL TO}") is (len(set(widths.split()[-4:])) > 1)
+    assert any("\N{CHECK MARK}" in text for text in texts if "accuracy" in text)
+
+
+def test_everything_can_be_done_by_keyboard(opened):
+    opened.page.focus("#candidates tbody tr[tabindex='0']")
+    opened.page.keyboard.press("ArrowDown")
+    opened.page.keyboard.press("ArrowDown")
+    second = int(opened.page.evaluate("document.activeElement.dataset.place"))
+    opened.page.keyboard.press("Enter")
+    opened.settled()
+    assert opened.state("view.pins") == [second]
+    assert opened.page.evaluate("document.activeElement.dataset.place") == str(second)
+    opened.page.keyboard.press(" ")
+    opened.settled()
+    assert opened.state("[...view.selected]") == [second]
+    opened.page.focus("#bound-0-slider")
+    before = opened.page.input_value("#bound-0-field")
+    opened.page.keyboard.press("ArrowLeft")
+    opened.settled()
+    assert opened.page.input_value("#bound-0-field") != before
+    controls = opened.page.locator(":is(button, input, select, summary, [tabindex='0']):visible")
+    assert controls.evaluate_all("all => all.every((each) => each.disabled || each.tabIndex >= -1)")
+    opened.page.focus("#axis-x")
+    opened.page.keyboard.press("ArrowDown")
+    opened.settled()
+    assert opened.state("view.x") != "latency_p50"
+
+
+def test_any_two_columns_go_on_the_axes(opened):
+    opened.page.select_option("#axis-x", "file_size")
+    opened.page.select_option("#axis-y", "param:learning_rate")
+    opened.page.select_option("#axis-colour", "none")
+    opened.settled()
+    assert "file size" in opened.page.text_content("#front-chart .xtitle")
+    assert "learning_rate" in opened.page.text_content("#front-chart .ytitle")
+    opened.page.uncheck("#log-y")
+    opened.settled()
+    assert opened.page.evaluate("document.querySelector('.plot').layout.yaxis.type || 'linear'") != "log"
+
+
+def test_groups_are_switched_off_in_every_chart(opened):
+    before = opened.page.locator("#front-chart path.point").count()
+    opened.page.uncheck("[data-group=dominated]")
+    opened.settled()
+    n_hidden = opened.state("moo.groups.filter((group) => group === 'dominated').length")
+    assert opened.page.locator("#front-chart path.point").count() == before - n_hidden + 0
+    assert opened.page.evaluate("location.hash") == "#hide=dominated"
+
+
+def test_the_table_is_filtered_and_sorted(opened):
+    opened.page.click("#candidates [data-tab=all]")
+    opened.page.fill("#filter", "activation=relu width=4")
+    opened.settled()
+    shown = opened.page.locator("#candidates tbody tr").all_inner_texts()
+    expected = [
+        t for t in samples.digits().trials if t.state != "failed" and t.params["activation"] == "relu"
+    ]
+    assert len(shown) == len([t for t in expected if str(t.params["width"]).startswith("4")])
+    opened.page.fill("#filter", "")
+    opened.settled()
+    opened.page.click("#candidates th button:has-text('latency p50')")
+    opened.settled()
+    values = opened.state(
+        "[...document.querySelectorAll('#candidates tbody tr')]"
+        ".map((row) => model.columns.get('latency_p50').value[row.dataset.place])"
+    )
+    assert values == sorted(values)
+    assert opened.page.locator("#candidates th[aria-sort=ascending]").count() == 1
+
+
+def downloaded(opened, button):
+    with opened.page.expect_download() as waiting:
+        opened.page.click(button)
+    return Path(waiting.value.path()).read_bytes().decode()
+
+
+def test_the_selection_is_taken_along_as_csv_and_json(opened, digits):
+    for row in (0, 3):
+        opened.page.locator("#candidates tbody tr").nth(row).locator("input").check()
+        opened.settled()
+    ids = opened.state("[...view.selected].map((i) => model.data.ids[i])")
+    rows = list(csv.DictReader(io.StringIO(downloaded(opened, "#export-csv"))))
+    assert [int(row["trial"]) for row in rows] == ids
+    record = {c["id"]: c for c in json.loads((digits.parent / "report.json").read_text())["candidates"]}
+    for row in rows:
+        assert float(row["accuracy"]) == record[int(row["trial"])]["metrics"]["accuracy"]["value"]
+        assert int(row["param_width"]) == record[int(row["trial"])]["params"]["width"]
+    taken = json.loads(downloaded(opened, "#export-json"))
+    assert taken["schema"] == "moo.selection/1"
+    assert [c["id"] for c in taken["candidates"]] == ids
+    assert taken["recommended"] == opened.recommended
+    assert {b["metric"]: b["bound"] for b in taken["bounds"]} == {
+        "latency_p95": 0.0004,
+        "peak_memory": 48 * 2**20,
+    }
+
+
+def test_no_exported_cell_is_a_formula(browser, written):
+    page = open_page(browser, written("hostile"))
+    page.page.click("#candidates [data-tab=all]")
+    rows = list(csv.reader(io.StringIO(downloaded(page, "#export-csv"))))
+    cells = [cell for row in rows for cell in row]
+    assert "'=1+1" in cells
+    starts = [cell for cell in cells if re.match(r"[=+\-@\t\r\n]", cell)]
+    assert all(re.fullmatch(r"-?[\d.e-]+", cell) for cell in starts)
+    assert samples.HOSTILE in cells
+    page.page.context.close()
+
+
+SEEN = (
+    "model.bounds.map((bound) => String(bound.at)), model.weights.map((w) => w.toFixed(6)), view.x, view.y, "
+    "view.logY, view.pins, [...view.selected], view.tab, view.filter, model.decision.best"
+)
+
+
+def test_an_address_shows_what_its_sender_saw(browser, opened, digits):
+    opened.type_number("#bound-0-field", 310)
+    opened.slide("#weight-0-slider", 70)
+    opened.page.select_option("#axis-y", "file_size")
+    opened.page.check("#log-y")
+    opened.page.locator("#candidates tbody tr").nth(1).locator(".pin").click()
+    opened.page.locator("#candidates tbody tr").nth(2).locator("input").check()
+    opened.page.click("#candidates [data-tab=all]")
+    opened.page.fill("#filter", "width=3")
+    opened.settled()
+    opened.settled()
+    seen = f"JSON.stringify([{SEEN}])"
+    fragment = opened.page.evaluate("location.hash")
+    other = open_page(browser, digits, fragment=fragment)
+    assert other.state(seen) == opened.state(seen)
+    assert other.page.evaluate("location.hash") == fragment
+    assert other.log == []
+    other.page.context.close()
+
+
+HOSTILE_FRAGMENTS = [
+    "#x=%3Cscript%3Ealert(1)%3C/script%3E&y=__proto__&colour=constructor",
+    "#bounds=latency_p95%3C=NaN,latency_p95%3C=1e999,__proto__=1,accuracy%3E=any&weights=-1,2,3",
+    "#weights=0,0,0&pins=99999999,-1,1e3,0,0&selected=" + "7," * 5000,
+    "#filter=%00%E0%A4%A&tab=__proto__&sort=+constructor&page=99999999999",
+    "#axes=%25E0%25A4%25A,toString,accuracy&hide=front,__proto__,intervals&logX=2",
+    "#" + "a=" * 20000,
+    "#%",
+]
+
+
+@pytest.mark.parametrize("fragment", HOSTILE_FRAGMENTS, ids=range(len(HOSTILE_FRAGMENTS)))
+def test_a_hostile_address_does_no_harm(browser, digits, fragment):
+    page = open_page(browser, digits, fragment=fragment)
+    assert page.log == []
+    assert page.recommended == recommend(samples.digits()).trial.number
+    assert page.page.locator("#candidates table").count() == 1
+    page.page.context.close()
+
+
+def test_a_script_that_is_written_into_the_page_does_not_run(browser, tmp_path):
+    for assets in ("inside", "beside"):
+        path = reports.write(samples.digits(), tmp_path / assets, assets=assets)
+        (path.parent / "other.js").write_text("document.title = 'ran'")
+        injected = (
+            "<script>document.title = 'ran'</script><script src='other.js'></script>"
+            "<img src=x onerror=\"document.title = 'ran'\">"
+        )
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("</main>", f"{injected}</main>"), encoding="utf-8"
+        )
+        page = open_page(browser, path)
+        page.page.wait_for_selector("#candidates tbody tr")
+        assert page.page.title() != "ran"
+        assert sum("Content Security Policy" in line for line in page.log) >= 3
+        page.page.context.close()
+
+
+def test_hostile_names_run_nothing_and_stand_as_they_are(browser, written):
+    page = open_page(browser, written("hostile"))
+    page.page.locator("#candidates tbody tr").first.hover()
+    page.page.locator("#candidates tbody tr .pin").first.click()
+    page.settled()
+    assert page.log == []
+    assert page.page.locator("script").count() == 4
+    assert "<script>alert('x')</script>" in page.page.inner_text(".tip")
+    assert page.page.locator("main :is(b, i, img, iframe)").count() == 0
+    page.page.context.close()
+
+
+def test_with_its_scripts_beside_it_the_page_works_and_asks_for_these_alone(browser, tmp_path):
+    path = reports.write(samples.digits(), tmp_path, assets="beside")
+    assert path.stat().st_size < 500_000
+    page = open_page(browser, path)
+    page.page.wait_for_selector("#front-chart path.point")
+    names = {url.rsplit("/", 1)[1] for url in page.asked}
+    assert names == {"index.html", *(each.name for each in tmp_path.glob("*.js"))}
+    assert len(names) == 3
+    assert page.log == []
+    page.page.context.close()
+
+
+def test_only_a_page_of_rows_is_in_the_table_and_a_slider_is_answered(browser, tmp_path):
+    results = samples.digits(1000)
+    path = tmp_path / "index.html"
+    path.write_text(page_files(results, choose(results), found(results))["index.html"], encoding="utf-8")
+    page = open_page(browser, path)
+    page.page.click("#candidates [data-tab=all]")
+    page.settled()
+    assert page.page.locator("#candidates tbody tr").count() == 50
+    page.page.click(".pager button:has-text('Next')")
+    page.settled()
+    assert page.page.inner_text("#candidates [role=status]").startswith("51\N{EN DASH}100 of")
+    page.type_number("#bound-0-field", 200)
+    constraint = recommend(results, constraints=["latency_p95 <= 200 us"])
+    assert page.recommended == constraint.trial.number
+    page.page.context.close()

@@ -1,0 +1,74 @@
+// The recommendation in short, for the bounds and weights as they are: which candidate, what it has, what else.
+(() => {
+  "use strict";
+
+  const { format, decide } = moo;
+  const { make } = moo.dom;
+
+  // What is gained and paid by going from one candidate to another: "31% less latency, for 0.4 points less accuracy".
+  function trade(model, from, to) {
+    const texts = { better: [], worse: [], same: [] };
+    for (const { metric, sign } of model.objectives) {
+      const [before, after] = [metric.value[from], metric.value[to]];
+      const text = format.change(before, after, metric);
+      const kind = text.startsWith("the same") ? "same" : (after - before) * sign < 0 ? "better" : "worse";
+      texts[kind].push(text);
+    }
+    const [gained, paid] = [texts.better.join(" and "), texts.worse.join(" and ")];
+    const whole = gained && paid ? `${gained}, for ${paid}` : gained || paid;
+    return [whole, texts.same.join(", ")].filter(Boolean).join("; ");
+  }
+
+  const values = (model, i) => model.objectives.map(({ metric }) => `${metric.title} ${format.value(metric.value[i], metric)}`).join(", ");
+
+  function boundsText(model) {
+    const set = model.bounds.filter((bound) => Number.isFinite(bound.at ?? bound.set ?? NaN));
+    const texts = set.map((bound) => `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.bound(bound.at ?? bound.set, bound.metric)}`);
+    return texts.join(", ");
+  }
+
+  // Without anybody who keeps all bounds: the bound without which there would be most.
+  function whatToLoosen(model) {
+    const { n, broken, sorted, ruledOut } = model.problem;
+    const freed = model.bounds.map((bound) => {
+      const feasible = decide.feasibility(n, model.bounds, broken, bound);
+      return { bound, count: sorted.filter((i) => feasible[i] === decide.HELD && !ruledOut.has(i)).length };
+    });
+    const most = freed.sort((one, two) => two.count - one.count)[0];
+    if (!most || most.count === 0) return "No single bound is the reason: loosen several.";
+    const { bound, count } = most;
+    const text = `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.bound(bound.at ?? bound.set, bound.metric)}`;
+    return `Without ${text}, ${format.count(count, "candidate")} would.`;
+  }
+
+  // The lines of the answer: { name, values, why, asSet }.
+  function answer(model) {
+    const { decision, asSet } = model;
+    const isMoved = model.isMoved();
+    const set = asSet.best === null ? "none" : model.name(asSet.best);
+    const lines = { isMoved, isSame: decision.best === asSet.best, name: null, values: "", why: "", asSet: isMoved ? `As the study was set: ${set}.` : "" };
+    if (decision.best === null) {
+      lines.why = model.problem.sorted.length ? `No candidate keeps ${isMoved ? "your bounds" : "the bounds"}. ${whatToLoosen(model)}` : "No candidate has a value for every objective.";
+      return lines;
+    }
+    lines.name = model.name(decision.best);
+    lines.values = values(model, decision.best);
+    const bounds = boundsText(model);
+    const kept = `${format.count(decision.considered, "candidate")} ${decision.considered === 1 ? "keeps" : "keep"} ${bounds || "all bounds"}`;
+    const nFront = decision.front.length;
+    const what = nFront === 1 ? "it is alone on the front" : `${nFront.toLocaleString("en")} of them are on the front, and this is the best balance`;
+    lines.why = `${kept}; ${what}.`;
+    if (decision.runnerUp !== null) lines.runnerUp = `Next best: ${model.name(decision.runnerUp)}, with ${trade(model, decision.best, decision.runnerUp)}.`;
+    return lines;
+  }
+
+  function paint(model, place) {
+    const lines = answer(model);
+    const head = make("p", { class: "pick" }, make("span", { class: "quiet" }, lines.isMoved ? "With your settings" : "As the study was set"), make("strong", {}, lines.name || "No candidate"), make("span", {}, lines.values));
+    const why = make("p", { class: "why" }, [lines.why, lines.runnerUp, lines.asSet].filter(Boolean).join(" "));
+    place.replaceChildren(head, why);
+    return `${lines.isMoved ? "With your settings" : "As the study was set"}: ${lines.name || "no candidate"}. ${lines.values}. ${lines.asSet}`;
+  }
+
+  moo.answer = { answer, trade, paint };
+})();

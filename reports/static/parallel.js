@@ -1,0 +1,216 @@
+// Parallel coordinates: one line a candidate, one axis a column; where a direction is better, it is up.
+(() => {
+  "use strict";
+
+  const { make } = moo.dom;
+  const MOST_DRAWN = 800;
+  const TOP = 46, BOTTOM = 26, NEAR = 7, LEAST_GAP = 92, SIDE = 56;
+  const SVG = "http://www.w3.org/2000/svg";
+
+  function svg(tag, attributes, text) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    if (text !== undefined) element.textContent = text;
+    return element;
+  }
+
+  // The axis of a column: from its values to a height between 0 (below) and 1 (above).
+  function axisOf(model, column) {
+    const known = column.value.filter((x, i) => typeof x === "number" && (!model.isPruned[i] || column.kind !== "metric"));
+    let low = known.reduce((a, b) => Math.min(a, b), Infinity), high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+    if (!known.length) [low, high] = [0, 1];
+    const isLog = column.isLog && low > 0;
+    const to = isLog ? Math.log10 : Number;
+    const isDown = column.direction === "minimize";
+    const height = (x) => {
+      if (typeof x !== "number" || (isLog && x <= 0)) return null;
+      const share = high > low ? (to(x) - to(low)) / (to(high) - to(low)) : 0.5;
+      return isDown ? 1 - share : share;
+    };
+    return { column, height, ticks: ticksOf(column, low, high, isLog), isDown };
+  }
+
+  function ticksOf(column, low, high, isLog) {
+    if (column.values) return column.values.length <= 8 ? column.values.map((_, code) => code) : [];
+    if (!(high > low)) return [low];
+    if (isLog && high / low > 30) {
+      const inner = [];
+      for (let e = Math.ceil(Math.log10(low)); 10 ** e <= high; e++) inner.push(10 ** e);
+      const gap = Math.log10(high / low) / 10;
+      return [low, ...inner.filter((x) => Math.log10(x / low) > gap && Math.log10(high / x) > gap), high];
+    }
+    return isLog ? [low, Math.sqrt(low * high), high] : [low, (low + high) / 2, high];
+  }
+
+  function parallel(model, view, place, events) {
+    const area = make("div", { class: "lines" });
+    const [base, above] = [make("canvas"), make("canvas", { class: "above" })];
+    const frame = svg("svg", {});
+    area.append(base, above, frame);
+    const scroller = make("div", { class: "sideways" }, area);
+    place.replaceChildren(scroller);
+    let axes = [], groups = [], drawn = [], brush = null, hovered = null;
+    const size = { width: 0, height: 0 };
+
+    const xOf = (k) => SIDE + (axes.length > 1 ? (k * (size.width - 2 * SIDE)) / (axes.length - 1) : 0);
+    const yOf = (height) => TOP + (1 - height) * (size.height - TOP - BOTTOM);
+
+    function pathOf(i) {
+      return axes.map((axis, k) => {
+        const height = axis.height(axis.column.value[i]);
+        return height === null ? null : [xOf(k), yOf(height)];
+      });
+    }
+
+    function stroke(context, i, color, width, alpha, withMarks = false) {
+      context.strokeStyle = context.fillStyle = color;
+      context.lineWidth = width;
+      context.globalAlpha = alpha;
+      context.beginPath();
+      let isDown = false;
+      const path = pathOf(i);
+      for (const point of path) {
+        if (point === null) isDown = false;
+        else if (isDown) context.lineTo(...point);
+        else {
+          context.moveTo(...point);
+          isDown = true;
+        }
+      }
+      context.stroke();
+      if (withMarks) for (const point of path) if (point) context.fillRect(point[0] - 3, point[1] - 3, 6, 6);
+    }
+
+    function fit(canvas) {
+      const ratio = Math.min(2, devicePixelRatio || 1);
+      canvas.width = Math.round(size.width * ratio);
+      canvas.height = Math.round(size.height * ratio);
+      canvas.style.width = `${size.width}px`;
+      canvas.style.height = `${size.height}px`;
+      const context = canvas.getContext("2d");
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      context.clearRect(0, 0, size.width, size.height);
+      return context;
+    }
+
+    function draw(newGroups) {
+      if (newGroups) groups = newGroups;
+      axes = view.axes.map((key) => axisOf(model, model.columns.get(key)));
+      size.height = moo.theme.isNarrow() ? 320 : 360;
+      size.width = Math.max(scroller.clientWidth, 2 * SIDE + (axes.length - 1) * LEAST_GAP);
+      area.style.height = `${size.height}px`;
+      area.style.width = `${size.width}px`;
+      const theme = moo.theme.theme();
+      const context = fit(base);
+      const front = new Set(model.decision.front);
+      const others = moo.model.spread(model.all.filter((i) => !model.isPruned[i]), MOST_DRAWN);
+      const greys = others.filter((i) => !front.has(i) && !view.hidden.has(groups[i]));
+      const some = moo.model.spread(model.decision.front, MOST_DRAWN);
+      for (const i of greys) stroke(context, i, theme[groups[i]], 1, greys.length > 300 ? 0.2 : 0.4);
+      for (const i of some) stroke(context, i, theme.accent, 1.3, some.length > 100 ? 0.4 : 0.75);
+      const marked = [...view.selected].slice(0, MOST_DRAWN);
+      for (const i of marked) stroke(context, i, theme.ink, 1.2, marked.length > 60 ? 0.35 : 0.7);
+      for (const i of view.pins) stroke(context, i, theme.ink, 2.2, 1, true);
+      if (model.decision.best !== null) stroke(context, model.decision.best, theme.chosen, 3, 1, true);
+      drawn = [...new Set([...greys, ...some, ...marked, ...view.pins, ...(model.decision.best === null ? [] : [model.decision.best])])];
+      drawAxes(theme);
+      hover(hovered);
+    }
+
+    function drawAxes(theme) {
+      frame.replaceChildren();
+      frame.setAttribute("width", size.width);
+      frame.setAttribute("height", size.height);
+      axes.forEach((axis, k) => {
+        const x = xOf(k);
+        frame.append(svg("line", { x1: x, x2: x, y1: yOf(1), y2: yOf(0), stroke: theme.quiet, "stroke-width": 1 }));
+        const anchor = k === 0 ? "start" : k === axes.length - 1 ? "end" : "middle";
+        const at = k === 0 ? x - SIDE + 6 : k === axes.length - 1 ? x + SIDE - 6 : x;
+        const name = axis.column.title, most = Math.max(12, Math.floor((size.width / axes.length) / 7.2));
+        const title = svg("text", { x: at, y: 16, "text-anchor": anchor, fill: theme.ink, class: "name" }, name.length > most ? `${name.slice(0, most - 1)}\u2026` : name);
+        title.append(svg("title", {}, name));
+        frame.append(title);
+        if (axis.column.direction) frame.append(svg("text", { x: at, y: 32, "text-anchor": anchor, fill: theme.quiet }, axis.isDown ? "\u25b2 lower" : "\u25b2 higher"));
+        const isLast = k === axes.length - 1;
+        for (const tick of axis.ticks) {
+          const y = yOf(axis.height(tick));
+          frame.append(svg("line", { x1: x - 3, x2: x + 3, y1: y, y2: y, stroke: theme.quiet }));
+          const text = axis.column.tell(tick);
+          frame.append(svg("text", { x: isLast ? x - 7 : x + 7, y: y + 4, "text-anchor": isLast ? "end" : "start", fill: theme.quiet, stroke: theme.surface, class: "tick" }, text.length > 14 ? `${text.slice(0, 13)}\u2026` : text));
+        }
+        if (brush && brush.key === axis.column.key) {
+          const [top, bottom] = [Math.min(brush.from, brush.to), Math.max(brush.from, brush.to)];
+          frame.append(svg("rect", { x: x - 7, y: top, width: 14, height: Math.max(2, bottom - top), fill: theme.accent, "fill-opacity": 0.25, stroke: theme.accent }));
+        }
+      });
+    }
+
+    function hover(i) {
+      hovered = i;
+      const context = fit(above);
+      if (i !== null) stroke(context, i, moo.theme.theme().ink, 3, 1, true);
+    }
+
+    // The candidate whose line passes nearest to a place, or null.
+    function nearest(x, y) {
+      if (axes.length < 2) return null;
+      const gap = xOf(1) - xOf(0), k = Math.min(axes.length - 2, Math.max(0, Math.floor((x - SIDE) / gap)));
+      const share = (x - xOf(k)) / gap;
+      if (share < -0.1 || share > 1.1) return null;
+      let found = null, least = NEAR;
+      for (const i of drawn) {
+        const [one, two] = [axes[k], axes[k + 1]].map((axis) => axis.height(axis.column.value[i]));
+        if (one === null || two === null) continue;
+        const away = Math.abs(yOf(one + share * (two - one)) - y);
+        if (away <= least) [found, least] = [i, away];
+      }
+      return found;
+    }
+
+    const spot = (event) => {
+      const box = area.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+
+    area.addEventListener("pointerdown", (event) => {
+      const [x, y] = spot(event);
+      const k = axes.findIndex((_, index) => Math.abs(xOf(index) - x) <= 9);
+      if (k < 0 || event.pointerType === "touch") return;
+      brush = { key: axes[k].column.key, k, from: y, to: y };
+      area.setPointerCapture(event.pointerId);
+    });
+    area.addEventListener("pointermove", (event) => {
+      const [x, y] = spot(event);
+      if (brush && event.buttons) {
+        brush.to = y;
+        drawAxes(moo.theme.theme());
+      } else events.hover(nearest(x, y));
+    });
+    area.addEventListener("pointerup", (event) => {
+      const [x, y] = spot(event);
+      const wasDragged = brush && Math.abs(brush.to - brush.from) > 4;
+      if (wasDragged) {
+        const axis = axes[brush.k];
+        const [top, bottom] = [Math.min(brush.from, brush.to), Math.max(brush.from, brush.to)];
+        events.select(model.all.filter((i) => {
+          const height = axis.height(axis.column.value[i]);
+          return !model.isPruned[i] && height !== null && !view.hidden.has(groups[i]) && yOf(height) >= top && yOf(height) <= bottom;
+        }));
+      } else {
+        const found = nearest(x, y);
+        if (found !== null) events.pin(found);
+      }
+      brush = null;
+      drawAxes(moo.theme.theme());
+    });
+    area.addEventListener("pointerleave", () => brush === null && events.hover(null));
+    new ResizeObserver(moo.dom.onceAFrame(() => scroller.clientWidth && draw(null))).observe(scroller);
+
+    return { draw, hover, whereIs: (i) => pathOf(i).find((point) => point !== null) || null };
+  }
+
+  // Numbers, settings and texts: an axis of texts has one place each, so not too many of them.
+  const canBeAxis = (column) => column.isKnown && (!column.values || column.values.length <= 30);
+
+  moo.parallel = { parallel, canBeAxis };
+})();

@@ -1,0 +1,230 @@
+// The chart of the front: any two columns against each other, a third as colour.
+(() => {
+  "use strict";
+
+  const { format } = moo;
+  const MOST_DRAWN = 800; // beside the front, the pinned and the selected: an SVG chart with more answers slowly
+  const VIEW_SHARE = 0.4; // how far beyond front and baseline the first view goes, as a share of their range
+  const ORDER = ["pruned", "infeasible", "ruledOut", "undecided", "dominated"];
+
+  // Plotly reads a small HTML of its own in texts, links included, and mathematics between dollars.
+  const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", $: "&#36;" };
+  const escaped = (text) => format.oneLine(text).replace(/[&<>$]/g, (each) => ENTITIES[each]);
+  const cut = (text, most = 60) => (text.length <= most ? text : `${text.slice(0, most - 1)}\u2026`);
+
+  function axisTitle(column) {
+    const better = { minimize: "lower is better", maximize: "higher is better" }[column.direction];
+    const notes = [column.unit.trim(), better].filter(Boolean).join(", ");
+    return escaped(cut(notes ? `${cut(column.title)} (${notes})` : column.title, 80));
+  }
+
+  // A column as an axis shows it: values and ends in its unit; null where the scale has no place for them.
+  function scaleOf(column, isLog) {
+    const place = (x) => (x === null || x === undefined || typeof x !== "number" || (isLog && x <= 0) ? null : x / column.factor);
+    return {
+      column, isLog,
+      at: (i) => place(column.value[i]),
+      low: (i) => (column.low ? place(column.low[i]) : null),
+      high: (i) => (column.high ? place(column.high[i]) : null),
+    };
+  }
+
+  function widened([low, high], isLog, share) {
+    if (isLog) return widened([Math.log10(low), Math.log10(high)], false, share).map((x) => 10 ** x);
+    const width = high - low || 0.1 * Math.abs(high) || 1;
+    return [low - share * width, high + share * width];
+  }
+
+  const extent = (numbers) => numbers.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, -Infinity]);
+
+  // The first view: all of the key points, of the others as far as these leave detail.
+  function viewOf(scale, keys, all) {
+    const known = all.map(scale.at).filter((x) => x !== null);
+    if (!known.length) return null;
+    const ends = keys.flatMap((i) => [scale.at(i), scale.low(i), scale.high(i)]).filter((x) => x !== null);
+    const values = extent(known);
+    let view = values;
+    if (ends.length && scale.column.key !== "#") {
+      const key = extent(ends), limits = widened(key, scale.isLog, VIEW_SHARE);
+      view = [Math.min(key[0], Math.max(limits[0], values[0])), Math.max(key[1], Math.min(limits[1], values[1]))];
+    }
+    return widened(view, scale.isLog, 0.05);
+  }
+
+  function axisLayout(scale, view) {
+    const shape = { title: { text: axisTitle(scale.column) } };
+    if (scale.isLog) {
+      Object.assign(shape, { type: "log", tickformat: "~g" });
+      if (view) shape.dtick = view[1] / view[0] < 300 ? "D2" : 1;
+    }
+    if (view) shape.range = scale.isLog ? view.map(Math.log10) : view;
+    if (scale.column.isCount) shape.tickformat = "~s";
+    return shape;
+  }
+
+  function logTicks(low, high) {
+    const ticks = [];
+    for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) {
+      for (const factor of high / low < 300 ? [1, 2, 5] : [1]) {
+        const tick = factor * 10 ** e;
+        if (tick >= low && tick <= high) ticks.push(tick);
+      }
+    }
+    return ticks;
+  }
+
+  function suffixed(x) {
+    const [factor, suffix] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => x >= least) || [1, ""];
+    return `${Number((x / factor).toPrecision(4))}${suffix}`;
+  }
+
+  // Colours on a scale; of a logarithmic one plotly gets the exponents, and labelled ticks.
+  function colouring(model, column, members) {
+    const shades = members.map((i) => (typeof column.value[i] === "number" ? column.value[i] / column.factor : null));
+    const known = shades.filter((x) => x !== null);
+    const [low, high] = extent(known);
+    const isLog = column.isLog && low > 0 && high > 10 * low;
+    const bar = { title: { text: axisTitle(column), side: "right" }, thickness: 10, outlinewidth: 0, len: 0.9 };
+    if (moo.theme.isNarrow()) Object.assign(bar, { orientation: "h", y: 1.02, yanchor: "bottom", x: 0.5, title: { ...bar.title, side: "top" } });
+    if (isLog) {
+      const ticks = logTicks(low, high);
+      Object.assign(bar, { tickvals: ticks.map(Math.log10), ticktext: ticks.map(suffixed) });
+    } else if (column.isCount) bar.tickformat = "~s";
+    return {
+      color: shades.map((x) => (x === null || !isLog ? x : Math.log10(x))), colorscale: model.data.colours.scale, showscale: known.length > 0, colorbar: bar,
+    };
+  }
+
+  function intervals(scale, members) {
+    const { bar } = moo.theme.theme();
+    const gap = (end, i) => (end(i) === null ? 0 : Math.abs(end(i) - scale.at(i)));
+    return {
+      type: "data", symmetric: false, width: 0, thickness: 1.2, color: bar,
+      array: members.map((i) => gap(scale.high, i)), arrayminus: members.map((i) => gap(scale.low, i)),
+    };
+  }
+
+  // The border of what the front attains: between neighbours, the worse of both values.
+  function border(x, y, members) {
+    const places = members.map((i) => [x.at(i), y.at(i)]);
+    const sign = x.column.direction === "maximize" ? -1 : 1, up = y.column.direction === "maximize" ? -1 : 1;
+    places.sort((one, two) => sign * (one[0] - two[0]) || up * (one[1] - two[1]));
+    const best = [];
+    for (const place of places) if (!best.length || up * (place[1] - best[best.length - 1][1]) < 0) best.push(place);
+    return best.flatMap((place, k) => (k ? [[place[0], best[k - 1][1]], place] : [place]));
+  }
+
+  function boundLines(model, x, y) {
+    const shapes = [], annotations = [];
+    for (const bound of model.bounds) {
+      const at = bound.at ?? bound.set;
+      if (at === null || !Number.isFinite(at)) continue;
+      for (const [name, scale, other] of [["x", x, "y"], ["y", y, "x"]]) {
+        if (scale.column.key !== bound.metric.name || (scale.isLog && at <= 0)) continue;
+        const place = at / bound.metric.factor;
+        const line = { type: "line", line: { width: 1.2, dash: "dash" }, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1 };
+        shapes.push({ ...line, [`${name}0`]: place, [`${name}1`]: place });
+        annotations.push({
+          text: escaped(cut(`${bound.metric.title} ${bound.sense === "<=" ? "\u2264" : "\u2265"} ${format.bound(at, bound.metric)}`)), showarrow: false, font: { size: 11 },
+          [name]: scale.isLog ? Math.log10(place) : place, [`${other}ref`]: "paper", [other]: 1,
+          ...(name === "x" ? { yanchor: "bottom" } : { xanchor: "right", yanchor: "bottom" }),
+        });
+      }
+    }
+    return { shapes, annotations };
+  }
+
+  function traces(model, view, groups, x, y) {
+    const theme = moo.theme.theme(), { looks } = model.data;
+    const isPlaced = (i) => x.at(i) !== null && y.at(i) !== null;
+    const drawn = new Set(moo.model.spread(model.all, MOST_DRAWN));
+    for (const i of [...view.pins, ...view.selected].slice(0, MOST_DRAWN)) drawn.add(i);
+    const trace = (name, members, marker, more = {}) => ({
+      type: "scatter", mode: "markers", name, uid: name, customdata: members, x: members.map(x.at), y: members.map(y.at), hoverinfo: "none", marker, ...more,
+    });
+    const baseline = model.data.baseline;
+    const found = ORDER.filter((group) => !view.hidden.has(group)).map((group) => {
+      const members = model.all.filter((i) => groups[i] === group && drawn.has(i) && i !== baseline && isPlaced(i));
+      return trace(group, members, { symbol: looks[group].symbol, size: looks[group].size, color: theme[group], line: { width: group === "dominated" ? 0 : 1.5, color: theme[group] } });
+    });
+    const front = model.decision.front.filter(isPlaced);
+    const isJudged = model.objectives.length === 2;
+    const areObjectives = [x, y].every((scale) => model.objectives.some(({ metric }) => metric.name === scale.column.key));
+    if (areObjectives && front.length > 1 && x.column !== y.column) {
+      const corners = border(x, y, front);
+      found.push({ type: "scatter", mode: "lines", uid: "line", x: corners.map((c) => c[0]), y: corners.map((c) => c[1]), hoverinfo: "skip", line: { color: theme.accent, width: 1.5, dash: isJudged ? "solid" : "dot" }, opacity: 0.55 });
+    }
+    const colour = model.columns.get(view.colour);
+    const marker = { symbol: looks.front.symbol, size: looks.front.size, line: { width: 1, color: theme.edge }, color: theme.accent };
+    if (colour && front.length) Object.assign(marker, colouring(model, colour, front));
+    const bars = (members) => (view.hidden.has("intervals") ? {} : { error_x: intervals(x, members), error_y: intervals(y, members) });
+    found.push(trace("front", front, marker, front.length <= 400 ? bars(front) : {}));
+    if (baseline !== null && isPlaced(baseline) && !view.hidden.has("baseline")) {
+      found.push(trace("baseline", [baseline], { symbol: looks.baseline.symbol, size: looks.baseline.size, color: looks.baseline.colour, line: { width: 1, color: theme.edge } }, bars([baseline])));
+    }
+    const ring = (name, members, size, color, width, symbol = "circle-open") => {
+      const placed = members.filter(isPlaced);
+      if (placed.length) found.push({ ...trace(name, placed, { symbol, size, color, line: { width, color } }), hoverinfo: "skip" });
+    };
+    ring("selected", [...view.selected].slice(0, MOST_DRAWN), 14, theme.ink, 1.5);
+    ring("pinned", view.pins, 18, theme.ink, 2, "square-open");
+    if (model.decision.best !== null) ring("chosen", [model.decision.best], 20, theme.chosen, 3);
+    return found;
+  }
+
+  function scatter(model, view, place, events) {
+    const chart = place.querySelector(".plot");
+    let keys = new Set(), keysOf = "";
+
+    function draw(groups) {
+      const [x, y] = ["x", "y"].map((name) => {
+        const column = model.columns.get(view[name]);
+        return scaleOf(column, (view[name === "x" ? "logX" : "logY"] ?? column.isLog) && canBeLog(column));
+      });
+      const axes = [view.x, view.y, x.isLog, y.isLog].join();
+      if (axes !== keysOf) [keys, keysOf] = [new Set(model.asSet.front), axes];
+      for (const i of [...model.decision.front, ...view.pins, model.data.baseline]) if (i !== null) keys.add(i);
+      const framing = keys.size > 2 ? [...keys] : model.all;
+      const lines = boundLines(model, x, y);
+      const layout = moo.theme.layout({
+        xaxis: axisLayout(x, viewOf(x, framing, model.all)), yaxis: axisLayout(y, viewOf(y, framing, model.all)),
+        ...lines, showlegend: false, uirevision: axes, dragmode: "zoom",
+      });
+      Plotly.react(chart, traces(model, view, groups, x, y), layout, moo.theme.CONFIG);
+      if (!chart.dataset.listening) listen();
+    }
+
+    function listen() {
+      chart.dataset.listening = "yes";
+      const of = (event) => event.points.map((point) => point.customdata).filter((i) => i !== undefined);
+      chart.on("plotly_hover", (event) => events.hover(of(event)[0] ?? null));
+      chart.on("plotly_unhover", () => events.hover(null));
+      chart.on("plotly_click", (event) => of(event).length && events.pin(of(event)[0]));
+      chart.on("plotly_selected", (event) => event && event.points && events.select(of(event)));
+    }
+
+    // Where a candidate stands on the page, in pixels of the chart; null where it is out of sight.
+    function whereIs(i) {
+      const area = chart.querySelector(".nsewdrag");
+      if (!area || !chart.layout) return null;
+      const box = area.getBoundingClientRect(), frame = place.getBoundingClientRect();
+      const share = (name, at) => {
+        const axis = chart.layout[`${name}axis`];
+        const spot = axis.type === "log" ? Math.log10(at) : at;
+        return (spot - axis.range[0]) / (axis.range[1] - axis.range[0]);
+      };
+      const [x, y] = ["x", "y"].map((name) => {
+        const column = model.columns.get(view[name]), at = column.value[i];
+        return at === null || typeof at !== "number" ? NaN : share(name, at / column.factor);
+      });
+      if (!(x >= 0 && x <= 1 && y >= 0 && y <= 1)) return null;
+      return { x: box.left - frame.left + x * box.width, y: box.top - frame.top + (1 - y) * box.height };
+    }
+
+    return { draw, whereIs };
+  }
+
+  const canBeLog = (column) => column.value.every((x) => x === null || (typeof x === "number" && x > 0)) && column.key !== "#";
+
+  moo.scatter = { scatter, canBeLog, escaped };
+})();
