@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from moo.cli import compare, confirm, demo, doctor, profile, run
+from moo.cli import bundle, compare, confirm, demo, doctor, profile, report, run, verify
 from moo.errors import InputError, MooError
 
 __all__ = ["app", "main"]
@@ -26,9 +26,12 @@ app = typer.Typer(
 )
 app.command("run", no_args_is_help=True)(run.run)
 app.command("demo")(demo.demo)
+app.command("report", no_args_is_help=True)(report.report)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("confirm", no_args_is_help=True)(confirm.confirm)
+app.command("bundle", no_args_is_help=True)(bundle.bundle)
+app.command("verify", no_args_is_help=True)(verify.verify)
 app.command("doctor")(doctor.doctor)
 
 
