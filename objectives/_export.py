@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from moo.errors import ExportError
+from objectives._cause import innermost_cause
 from objectives._quiet import silenced
+from objectives._torchlib import operators_kept
 
 __all__ = ["INPUT_NAME", "check_same_outputs", "export_onnx", "framework_outputs"]
 
@@ -34,7 +36,7 @@ def export_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> No
         ExportError: If torch cannot export the model, or fixes the batch size.
     """
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    with _quiet():
+    with _quiet(), operators_kept():
         try:
             torch.onnx.export(
                 model,
@@ -47,7 +49,7 @@ def export_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> No
                 external_data=size > _INLINE_LIMIT_BYTES,
             )
         except Exception as error:  # whatever the exporter meets in a person's model
-            raise ExportError(f"torch.onnx.export refused the model: {_cause(error)}") from error
+            raise ExportError(f"torch.onnx.export refused the model: {innermost_cause(error)}") from error
     _check_batch_is_symbolic(path)
 
 
@@ -78,14 +80,6 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost cause in one line: the exporter wraps it in pages of advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def framework_outputs(model: torch.nn.Module, inputs: torch.Tensor) -> list[NDArray[Any]]:

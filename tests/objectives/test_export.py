@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
@@ -55,3 +57,19 @@ def test_outputs_that_differ_are_refused(artefact, framework, said) -> None:
 )
 def test_outputs_that_agree_pass(artefact, framework) -> None:
     assert export.check_same_outputs(artefact, framework, 1e-3) is None
+
+
+def test_operators_are_parsed_once_and_the_files_are_the_same(tmp_path, monkeypatch) -> None:
+    from onnxscript._framework_apis import torch_2_11 as asked
+
+    calls = []
+    original = asked.get_torchlib_ops
+    monkeypatch.setattr(asked, "get_torchlib_ops", lambda: calls.append(1) or original())
+    model, example = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.GELU()).eval(), torch.rand(2, 4)
+    for name in "ab":
+        export.export_onnx(model, example, tmp_path / name)
+    assert calls == [1]
+    monkeypatch.setattr(export, "operators_kept", contextlib.nullcontext)
+    export.export_onnx(model, example, tmp_path / "c")
+    assert calls == [1, 1]
+    assert len({(tmp_path / name).read_bytes() for name in "abc"}) == 1
