@@ -34,8 +34,14 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-MEASURING = [shlex.split(block) for block in blocks("sh")[3:]]
+NEED_A_MODEL = ("moo profile", "moo compare", "moo doctor")
+MEASURING = [shlex.split(block) for block in blocks("sh") if block.startswith(NEED_A_MODEL)]
 """The commands that need a model, and no study."""
+
+
+def test_each_command_is_run_here() -> None:
+    known = ("make demo", "moo run", "moo confirm", "moo report", "moo bundle", *NEED_A_MODEL)
+    assert [block for block in blocks("sh") if not block.startswith(known)] == []
 
 
 def test_the_first_screen_is_the_two_commands() -> None:
@@ -78,6 +84,29 @@ def test_the_second_look_confirms_what_was_found(folder) -> None:
     assert (folder / "moo-runs" / "perceptron" / "confirm.json").exists()
     front = moo.load_study(f"sqlite:///{folder}/moo-runs/perceptron/study.db").front()
     assert front["p_on_front"].notna().any()
+
+
+@pytest.mark.slow
+def test_the_report_of_a_table_is_written_as_shown(tmp_path) -> None:
+    (command,) = (block for block in blocks("sh") if block.startswith("moo report"))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = run(shlex.split(command), tmp_path)
+    assert done.returncode == 0, done.stderr
+    (shown,) = (block for block in blocks("") if "rows, " in block)
+    assert done.stdout.startswith(shown)
+    assert (tmp_path / "zoo" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_what_is_shipped_is_verified(folder) -> None:
+    (both,) = (block for block in blocks("sh") if block.startswith("moo bundle"))
+    for command in both.splitlines():
+        done = run(shlex.split(command), folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing is broken" in done.stdout
+    served = run([sys.executable, "serve.py"], folder / "shipped")
+    assert served.returncode == 0, served.stderr
+    assert served.stdout.count("close to what is expected: True") == 4
 
 
 @pytest.mark.slow
