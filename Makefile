@@ -1,10 +1,11 @@
 # make demo   the main job on real data: creates the environment, installs, searches, reports;
 #             flags of `moo demo` go in DEMO, such as DEMO='--trials 60 --out there'
-# make test   the whole test suite
+# make test   the whole test suite, in two processes; TESTS='-n 0 tests/moo' for other flags of pytest
 # make check  format, lint, types
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?=
+TESTS ?= -n 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -14,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/moo demo $(DEMO)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

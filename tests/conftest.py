@@ -1,7 +1,11 @@
 """What every test shares."""
 
+import os
+
 import optuna
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads would wait for one another
 
 
 @pytest.fixture(autouse=True)
