@@ -181,6 +181,12 @@ class Study:
     def __repr__(self) -> str:
         return f"Study(name={self.name!r}, folder={str(self.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from moo.notebook import results_html
+
+        return results_html(self.results())
+
     @property
     def name(self) -> str:
         """The study's name."""
