@@ -231,5 +231,10 @@ def is_wrong(text: str) -> bool:
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
-    values = {as_number(text) for text in texts}
-    return values != {None} and not (None in values and any(map(is_wrong, texts)))
+    has_number = False
+    for text in set(texts):
+        if as_number(text) is not None:
+            has_number = True
+        elif is_known(text):
+            return False
+    return has_number

@@ -4,7 +4,9 @@
    each objective and are not ruled out by a stored confirmation.
 2. The front is what no other of these dominates.
 3. Each objective is scaled from 0 (best on the front) to 1 (worst); by its logarithm where it is minimised
-   and told apart by factors (`moo.metrics.takes_logarithm`).
+   and told apart by factors (`moo.metrics.takes_logarithm`). The scale is that of the front under the
+   problem's own constraints: further bounds do not move it, so that a bound which the choice keeps changes
+   nothing.
 4. The choice has the smallest weighted distance to the ideal point (`moo.pareto.chebyshev_choice`).
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -40,6 +43,7 @@ __all__ = [
     "Trade",
     "WeightRange",
     "WiderBound",
+    "contenders",
     "recommend",
     "scales",
 ]
@@ -184,25 +188,29 @@ def recommend(
     losses = results.losses(tuple(usable))
     within = np.array([bounded.holds(trial) for trial in usable], dtype=np.bool_)
     scale = scales(results)
-    rule = _Rule(losses, asked, np.array([kind == "log10" for kind in scale.values()]))
+    own = bounded if constraints is None else Bounded.of(results, None)
+    scaled_by = np.array([own.holds(trial) for trial in usable], dtype=np.bool_)
+    rule = _Rule(losses, asked, np.array([kind == "log10" for kind in scale.values()]), scaled_by)
     choice = rule.choice(within)
     if choice is None:
         return None
-    ranges = chebyshev_ranges(losses, asked, feasible=within, logarithmic=rule.logarithmic)
+    ranges = chebyshev_ranges(
+        losses, asked, feasible=within, logarithmic=rule.logarithmic, scaled_by=scaled_by
+    )
     assert ranges is not None, "there is a choice"
     names = list(scale)
     rivals = {
         name: [None if row < 0 else usable[row] for row in (ranges.rival_below[j], ranges.rival_above[j])]
         for j, name in enumerate(names)
     }
-    trial, own = usable[choice.index], choice.scaled[np.searchsorted(choice.members, choice.index)]
+    trial, marks = usable[choice.index], choice.scaled[np.searchsorted(choice.members, choice.index)]
     return Recommendation(
         trial=trial,
         runner_up=None if choice.runner_up is None else usable[choice.runner_up],
         score=choice.score,
         gap=choice.gap,
         terms=dict(zip(names, choice.terms.tolist(), strict=True)),
-        scaled=dict(zip(names, own.tolist(), strict=True)),
+        scaled=dict(zip(names, marks.tolist(), strict=True)),
         weights=dict(zip(names, choice.weights.tolist(), strict=True)),
         scales=scale,
         ranges={
@@ -236,20 +244,71 @@ def scales(results: Results) -> dict[str, Scale]:
     return found
 
 
+def contenders(results: Results) -> tuple[FinishedTrial, ...]:
+    """Return the candidates that some bounds on the problem's metrics put on the front.
+
+    These are the complete ones, their objectives finite, that no other matches or beats in every objective
+    and every constrained metric at once: whatever bounds a beaten one keeps, the one that beats it so keeps
+    them too. Equal ones are all there. Who is ruled out, or violates what is no constraint of the problem, is
+    none, and keeps nobody else from being one. So the rule, on the scales of all, chooses among the
+    contenders as among all.
+    """
+    keys = set(results.constraint_keys)
+    able = [
+        trial
+        for trial, is_finite in zip(results.complete, _are_finite(results), strict=True)
+        if is_finite
+        and results.ruled_out(trial) is None
+        and not any(not violation <= 0 for key, violation in trial.violations.items() if key not in keys)
+    ]
+    columns = [results.losses(tuple(able))]
+    for constraint in results.problem.constraints:
+        ends = [tightest_bound(constraint, trial.estimate(constraint.metric.name)) for trial in able]
+        sign = 1.0 if constraint.sense == "<=" else -1.0
+        losses = np.array([math.inf if end is None else sign * end for end in ends], dtype=np.float64)
+        columns.append(losses.reshape(-1, 1))  # without a value it is kept out by any bound
+    members = nondominated(np.hstack(columns))
+    return tuple(trial for trial, is_member in zip(able, members.tolist(), strict=True) if is_member)
+
+
 @dataclass(frozen=True, eq=False)
 class _Rule:
-    """Who is chosen of some candidates: losses of shape (n, m), weights and logarithms of shape (m,)."""
+    """Who is chosen of some candidates.
+
+    Losses have shape (n, m), weights and logarithms (m,); `scaled_by` has shape (n,): whose front makes the
+    scale.
+    """
 
     losses: FloatArray
     weights: FloatArray
     logarithmic: BoolArray
+    scaled_by: BoolArray
 
     def choice(self, among: BoolArray) -> ChebyshevChoice | None:
-        return chebyshev_choice(self.losses, self.weights, feasible=among, logarithmic=self.logarithmic)
+        return chebyshev_choice(
+            self.losses,
+            self.weights,
+            feasible=among,
+            logarithmic=self.logarithmic,
+            scaled_by=self.scaled_by,
+        )
+
+    @cached_property
+    def scale(self) -> FloatArray:
+        """The losses of the front that makes the scale."""
+        points = self.losses[self.scaled_by]
+        return points[nondominated(points)] if len(points) else points
 
     def chosen_of(self, rows: NDArray[np.int64]) -> int:
         """Return who is chosen of a few rows, ascending."""
-        found = chebyshev_choice(self.losses[rows], self.weights, logarithmic=self.logarithmic)
+        is_row = np.arange(len(rows) + len(self.scale)) < len(rows)
+        found = chebyshev_choice(
+            np.vstack([self.losses[rows], self.scale]),
+            self.weights,
+            feasible=is_row,
+            logarithmic=self.logarithmic,
+            scaled_by=~is_row,
+        )
         assert found is not None, "there are rows"
         return int(rows[found.index])
 
@@ -273,15 +332,21 @@ def _usable(results: Results, bounded: Bounded) -> tuple[list[FinishedTrial], tu
 
     Only a feasible trial is said to be ruled out.
     """
-    finite = np.all(np.abs(np.nan_to_num(results.losses(results.complete), nan=np.inf)) <= _MOST, axis=1)
     kept, ruled_out = [], []
-    for trial, is_finite in zip(results.complete, finite.tolist(), strict=True):
+    for trial, is_finite in zip(results.complete, _are_finite(results), strict=True):
         reason = results.ruled_out(trial) if is_finite else None
         if reason is not None and bounded.holds(trial):
             ruled_out.append(RuledOut(trial, reason))
         elif is_finite and reason is None:
             kept.append(trial)
     return kept, tuple(ruled_out)
+
+
+def _are_finite(results: Results) -> list[bool]:
+    """Return whether each complete trial has a finite value for each objective."""
+    sizes = np.abs(np.nan_to_num(results.losses(results.complete), nan=np.inf))
+    finite: list[bool] = np.all(sizes <= _MOST, axis=1).tolist()
+    return finite
 
 
 def _best_first(

@@ -23,7 +23,7 @@ from moo.judging import bounds_on, judged_trials
 from moo.metrics import Direction, Metric
 from moo.naming import listed, metric_names, split_constraint
 from moo.problem import Problem
-from moo.results import FinishedTrial, Results
+from moo.results import FinishedTrial, Results, State
 from moo.samplers import NOISE
 from moo.study import Study
 
@@ -36,6 +36,11 @@ _JOURNAL_BEGINS = b'{"op_code"'
 _DIRECTIONS: Mapping[StudyDirection, Direction] = {
     StudyDirection.MAXIMIZE: "maximize",
     StudyDirection.MINIMIZE: "minimize",
+}
+_STATES: Mapping[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
 }
 _MOST_NAMES = 20  # of studies that a message lists
 _Z = 1.959964  # half a 95% interval in standard deviations
@@ -76,9 +81,7 @@ def foreign_results(
     wanted = listed(maximize), listed(minimize), listed(constraints)
     if stored.STUDY not in study.user_attrs:
         return _results(study, *wanted)
-    record = stored.stored_record(database, study.study_name)
-    assert record is not None  # it has the attribute
-    problem = Problem.from_json(record["problem"])
+    problem = _own_problem(database, study)
     if any(wanted):
         own = [f"{objective.direction} {objective.metric.name}" for objective in problem.objectives]
         own += [str(constraint) for constraint in problem.constraints]
@@ -87,6 +90,19 @@ def foreign_results(
             " give none here; for others, read the candidates.csv of its report as a table"
         )
     return Study(study, database, problem).results()
+
+
+def _own_problem(database: BaseStorage, study: optuna.Study) -> Problem:
+    """Return what a study of this project was begun with."""
+    try:
+        record = stored.stored_record(database, study.study_name)
+        assert record is not None  # it has the attribute
+        return Problem.from_json(record["problem"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"study {study.study_name!r} has the attribute {stored.STUDY!r}, but not as moo writes it:"
+            " the study is damaged, or not moo's"
+        ) from error
 
 
 def is_storage(path: Path) -> bool:
@@ -276,36 +292,50 @@ def _problem(names: _Names, maximize: list[str], minimize: list[str], constraint
 
 def _finished(trial: FrozenTrial, names: _Names) -> FinishedTrial:
     """Return a foreign trial as a row of the results; it is not judged yet."""
-    noise = trial.user_attrs.get(NOISE) or {}
+    of_values, of_constraints = _noise(trial)
     metrics: dict[str, Estimate] = {}
     if trial.state == TrialState.COMPLETE:
-        sds = [*noise.get("objectives", ()), *[None] * len(names.values)]
+        sds = [*of_values, *[None] * len(names.values)]
         for metric, value, sd in zip(names.values, trial.values, sds, strict=False):
             metrics[metric.name] = _estimate(value, sd)
     for key, value in trial.constraints.items():
-        metrics[names.constraints[key].name] = _estimate(value, noise.get("constraints", {}).get(key))
+        metrics[names.constraints[key].name] = _estimate(value, of_constraints.get(key))
     for key, metric in names.attrs.items():
         if _is_number(trial.user_attrs.get(key)):
             metrics[metric.name] = _estimate(trial.user_attrs[key])
     curve = _curve(trial, names.values[0].name)
-    base = stored.finished_trial(trial)
-    return dataclasses.replace(
-        base,
+    return FinishedTrial(
+        number=trial.number,
+        state=_STATES[trial.state],
+        params=trial.params,
         evaluation=Evaluation(metrics=metrics, curve=curve),
-        violations={},
-        stage="objective" if base.state == "failed" else None,
+        stage="objective" if trial.state == TrialState.FAIL else None,
         reason=_reason(trial),
         duration_s=None if trial.duration is None else trial.duration.total_seconds(),
     )
 
 
+def _noise(trial: FrozenTrial) -> tuple[Sequence[object], Mapping[str, object]]:
+    """Return the deviations of values and of constraints; none where anybody stored something else there."""
+    noise = trial.user_attrs.get(NOISE)
+    found = noise if isinstance(noise, dict) else {}
+    values, constraints = found.get("objectives"), found.get("constraints")
+    return values if isinstance(values, list) else [], constraints if isinstance(constraints, dict) else {}
+
+
 def _estimate(value: float | None, sd: object = None) -> Estimate:
     """Return a value with the 95% interval that its standard deviation makes, if it has one."""
-    if value is None or math.isnan(value):
+    try:
+        number = math.nan if value is None else float(value)
+        deviation = float(sd) if isinstance(sd, int | float) and _is_number(sd) else math.nan
+    except OverflowError:  # whole numbers have any size
+        return Estimate(None, reason="stored as a number beyond 64 bits")
+    if math.isnan(number):
         return Estimate(None, reason="stored as no number")
-    if not isinstance(sd, int | float) or not 0 <= sd < math.inf or math.isinf(value):
-        return Estimate(float(value))
-    return Estimate(float(value), value - _Z * sd, value + _Z * sd)
+    low, high = number - _Z * deviation, number + _Z * deviation
+    if not (deviation >= 0 and math.isfinite(low) and math.isfinite(high)):
+        return Estimate(number)
+    return Estimate(number, low, high)
 
 
 def _curve(trial: FrozenTrial, name: str) -> tuple[tuple[int, Mapping[str, float]], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -46,7 +47,8 @@ class Metric:
     """A named quantity that an evaluation can have.
 
     Args:
-        name: What a person types; lower case with underscores.
+        name: What a person types: letters of any script, digits and underscores; lower case by custom. Kept
+            in Unicode's form NFC, so that what looks alike is alike.
         label: What a person reads on an axis.
         dimension: Which units it takes; `number` takes none.
         direction: The direction that is better, or None where the user must say.
@@ -64,7 +66,8 @@ class Metric:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name):
+        object.__setattr__(self, "name", unicodedata.normalize("NFC", self.name))
+        if not self.name.isidentifier():
             raise ProblemError(
                 f"metric name {self.name!r}: expected letters, digits and underscores, such as 'f1_macro'"
             )
@@ -323,6 +326,6 @@ def find_metric(name: str, known: Mapping[str, Metric]) -> Metric:
     if not isinstance(name, str):
         raise ProblemError(f"expected a metric's name, got {name!r}")
     try:
-        return known[name.strip()]
+        return known[unicodedata.normalize("NFC", name.strip())]
     except KeyError:
         raise ProblemError(f"unknown metric {name.strip()!r}: {did_you_mean(name.strip(), known)}") from None

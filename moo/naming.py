@@ -23,23 +23,28 @@ _LONGEST = 60
 
 
 def is_metric_name(text: str) -> bool:
-    """Return whether a text can be a metric's name as it is."""
-    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) is not None
+    """Return whether a text can be a metric's name as it is.
+
+    >>> is_metric_name("\u6df1\u5ea6"), is_metric_name("1st"), is_metric_name("e\u0301")
+    (True, False, False)
+    """
+    return text.isidentifier() and unicodedata.is_normalized("NFC", text)
 
 
 def metric_names(texts: Sequence[str], *, fallback: str = "column") -> list[str]:
     """Return a name for each text that a metric may have, all different, in the same order.
 
     A text that is such a name keeps it, unless a table of results needs it for something else. Of any other,
-    letters, digits and underscores are kept; where none is left the name is `fallback` and the place, from 1.
+    letters of any script, digits and underscores are kept; where none is left the name is `fallback` and the
+    place, from 1.
     No name that is made here is one of a built-in metric, which has a unit of its own.
 
     Args:
         texts: As a person wrote them.
-        fallback: What a text without any Latin letter or digit is called.
+        fallback: What a text without any letter or digit is called.
 
-    >>> metric_names(["top1", "Top-1 (%)", "param count", "param_count", "深度"])
-    ['top1', 'Top_1', 'param_count_2', 'param_count', 'column_5']
+    >>> metric_names(["top1", "Top-1 (%)", "param count", "param_count", "深度", "(%)"])
+    ['top1', 'Top_1', 'param_count_2', 'param_count', '深度', 'column_6']
     >>> metric_names(["ms", "ms_low", "tags", "1st"])
     ['ms', 'ms_low_2', 'tags_2', '_1st']
     """
@@ -102,9 +107,10 @@ def _rank(text: str) -> int:
 
 
 def _from_letters(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")[:_LONGEST].strip("_")
-    return f"_{name}" if name[:1].isdigit() else name
+    plain = unicodedata.normalize("NFKC", text)
+    kept = "".join(sign if f"a{sign}".isidentifier() and sign != "_" else " " for sign in plain)
+    name = unicodedata.normalize("NFC", "_".join(kept.split())[:_LONGEST].strip("_"))
+    return f"_{name}" if name and not name.isidentifier() else name
 
 
 def _is_free(name: str, used: set[str]) -> bool:

@@ -25,6 +25,7 @@ __all__ = ["Estimate", "FinishedTrial", "Results", "opened_lines"]
 State = Literal["complete", "pruned", "failed"]
 
 _PROBABILITIES = ("p_on_front", "p_feasible")
+_NOT_MEASURED = Estimate(None, reason="not measured")
 _LEAST_P_FEASIBLE = 0.5  # a confirmed candidate below it is more likely infeasible than not
 
 
@@ -66,8 +67,9 @@ class FinishedTrial:
 
     def estimate(self, metric: str) -> Estimate:
         """Return a metric's estimate; one without a value where there is none."""
-        known = {} if self.evaluation is None else self.evaluation.metrics
-        return known.get(metric, Estimate(None, reason="not measured"))
+        if self.evaluation is None:
+            return _NOT_MEASURED
+        return self.evaluation.metrics.get(metric, _NOT_MEASURED)
 
 
 def commonest_failures(trials: Iterable[FinishedTrial]) -> list[tuple[str, int]]:
@@ -228,9 +230,7 @@ class Results:
         """
         import pandas as pd
 
-        on_front = {trial.number for trial in self.front}
-        rows = [self._row(trial, on_front) for trial in self.trials]
-        frame = pd.DataFrame(rows, columns=self._columns())
+        frame = pd.DataFrame(self._columns())
         for name in _PROBABILITIES:
             frame[name] = frame[name].astype("float64")
         for name in self.param_names:  # a whole number stays one where some trials lack the parameter
@@ -288,32 +288,28 @@ class Results:
         """Each time that the test data were opened, the first one first."""
         return self.test_opened or tuple((self.confirmation or {}).get("test_opened", ()))
 
-    def _columns(self) -> list[str]:
-        metrics = [name for m in self.metrics for name in (m.name, f"{m.name}_low", f"{m.name}_high")]
-        params = [f"param_{name}" for name in self.param_names]
-        return [
-            *("trial", "label", "state", "feasible", "on_front", "baseline"),
-            *metrics,
-            *_PROBABILITIES,
-            *params,
-            *("tags", "reason", "duration_s"),
-        ]
-
-    def _row(self, trial: FinishedTrial, on_front: set[int]) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "trial": trial.number,
-            "label": trial.label,
-            "state": trial.state,
-            "feasible": self.is_feasible(trial) if trial.state != "failed" else None,
-            "on_front": trial.number in on_front,
-            "baseline": trial.is_baseline,
+    def _columns(self) -> dict[str, list[Any]]:
+        """Return the table column by column: that is several times faster than row by row."""
+        trials, on_front = self.trials, {trial.number for trial in self.front}
+        columns: dict[str, list[Any]] = {
+            "trial": [trial.number for trial in trials],
+            "label": [trial.label for trial in trials],
+            "state": [trial.state for trial in trials],
+            "feasible": [None if t.state == "failed" else self.is_feasible(t) for t in trials],
+            "on_front": [trial.number in on_front for trial in trials],
+            "baseline": [trial.is_baseline for trial in trials],
         }
         for metric in self.metrics:
-            estimate = trial.estimate(metric.name)
-            row[metric.name] = estimate.value
-            row[f"{metric.name}_low"], row[f"{metric.name}_high"] = estimate.low, estimate.high
-        row |= {name: self.probability(trial, name) for name in _PROBABILITIES}
-        row |= {f"param_{name}": trial.params.get(name) for name in self.param_names}
-        row["tags"] = " ".join(trial.evaluation.tags) if trial.evaluation else None
-        row["reason"], row["duration_s"] = trial.reason, trial.duration_s
-        return row
+            estimates = [trial.estimate(metric.name) for trial in trials]
+            columns[metric.name] = [estimate.value for estimate in estimates]
+            columns[f"{metric.name}_low"] = [estimate.low for estimate in estimates]
+            columns[f"{metric.name}_high"] = [estimate.high for estimate in estimates]
+        for name in _PROBABILITIES:
+            columns[name] = [self.probability(trial, name) for trial in trials]
+        for name in self.param_names:
+            columns[f"param_{name}"] = [trial.params.get(name) for trial in trials]
+        evaluations = [trial.evaluation for trial in trials]
+        columns["tags"] = [None if each is None else " ".join(each.tags) for each in evaluations]
+        columns["reason"] = [trial.reason for trial in trials]
+        columns["duration_s"] = [trial.duration_s for trial in trials]
+        return columns

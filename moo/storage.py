@@ -67,12 +67,20 @@ _STATES: Mapping[TrialState, State] = {
 
 
 def hide_password(url: str) -> str:
-    """Return a storage URL without its password.
+    """Return a storage URL, or a text that holds one, without its password.
+
+    All from the colon behind the user's name to the last `@` is taken for the password, since one may hold
+    `@`, `:` and `/` as they are; so are options called `password`, `passwd`, `pwd` and the like. More than
+    the password may be hidden, never less. A URL whose colon or slash was forgotten counts too.
 
     >>> hide_password("postgresql://ann:secret@db/moo")
     'postgresql://ann:***@db/moo'
+    >>> hide_password("postgresql://ann:p@ss:w/rd@db/moo"), hide_password("mysql://db/moo?passwd=a&x=1")
+    ('postgresql://ann:***@db/moo', 'mysql://db/moo?passwd=***&x=1')
     """
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    shown = re.sub(r"((?::/+|//)[^:/]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    option = r"((?:pass\w*|pwd)(?:=|%3D))(?:(?!%3B)[^&;\s'\"])*"
+    return re.sub(option, r"\1***", shown, flags=re.IGNORECASE)
 
 
 def open_storage(url: str) -> BaseStorage:

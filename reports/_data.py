@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from moo.decision import contenders
 from moo.metrics import Metric
 from moo.problem import describe_bound
 from moo.results import Estimate, FinishedTrial, Results
@@ -27,6 +28,7 @@ GROUPS: tuple[Group, ...] = (
 )  # drawn in turn
 
 MAX_DRAWN = 2000  # points of a chart beside front and baseline: an SVG chart with more is slow to open
+MAX_ON_PAGE = 10_000  # candidates that the page's script gets, beside those it may have to choose
 VIEW_SHARE = 0.4  # how far beyond the front and the baseline the first view goes, as a share of their range
 
 
@@ -97,6 +99,24 @@ def group_of(results: Results, trial: FinishedTrial, on_front: Iterable[int]) ->
 def candidates(results: Results) -> tuple[FinishedTrial, ...]:
     """Return the complete and the pruned trials."""
     return tuple(trial for trial in results.trials if trial.state != "failed")
+
+
+def page_candidates(results: Results) -> tuple[FinishedTrial, ...]:
+    """Return the candidates that the page's script gets: all, or of too many what it needs and a sample.
+
+    Needed are the front, the baseline, who is ruled out, and whoever is on the front for any other bounds
+    on the problem's metrics: what no other candidate matches or beats in every objective and every
+    constrained metric at once. So sliders choose as with all candidates. Of the others there are at most
+    `MAX_ON_PAGE`, evenly spread over the trials.
+    """
+    everyone = candidates(results)
+    if len(everyone) <= MAX_ON_PAGE:
+        return everyone
+    needed = {trial.number for trial in (*results.front, *contenders(results))}
+    needed |= {t.number for t in everyone if t.is_baseline or results.ruled_out(t) is not None}
+    others = [index for index, trial in enumerate(everyone) if trial.number not in needed]
+    kept = {others[int(i)] for i in np.linspace(0, len(others) - 1, MAX_ON_PAGE).round()} if others else set()
+    return tuple(trial for index, trial in enumerate(everyone) if trial.number in needed or index in kept)
 
 
 def shown_candidates(results: Results) -> tuple[tuple[FinishedTrial, Group], ...]:

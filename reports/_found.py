@@ -11,6 +11,7 @@ from moo.importances import MetricImportances, importances
 from moo.metrics import BUILT_IN, format_value
 from moo.results import FinishedTrial, Results
 from reports._curves import MAX_CURVES, LearningCurves, learning_curves
+from reports._data import MAX_ON_PAGE, candidates, page_candidates
 from reports._ended import Ending, TrainingTime, endings, training_time
 from reports._found_charts import (
     best_figure,
@@ -156,6 +157,22 @@ def found(results: Results) -> Found:
         endings=endings(results),
         time=training_time(results),
         absent=_absent(results, grown, known.values()),
+    )
+
+
+def left_out_text(results: Results) -> str | None:
+    """Return what to say of candidates that the page's script does not get; None where it gets all.
+
+    `candidates.csv` and `report.json` have them.
+    """
+    n, n_there = len(candidates(results)), len(page_candidates(results))
+    if n == n_there:
+        return None
+    what = "candidates" if results.is_search else "rows"
+    return (
+        f"Charts and table on this page hold {n_there:,} of {n:,} {what}: all that bounds and weights can put"
+        f" on the front, and of the others {MAX_ON_PAGE:,}, evenly spread. The decision is the same as with"
+        " all of them; candidates.csv and report.json hold all."
     )
 
 

@@ -17,7 +17,7 @@ from reports._charts import history_figure
 from reports._choice import Choice
 from reports._confirmed import confirmed
 from reports._devices import device_table
-from reports._found import Found
+from reports._found import Found, left_out_text
 from reports._page_data import page_data
 from reports._tables import fact_table, front_table, history_table, tag_table
 from reports._text import flatten, one_line
@@ -85,9 +85,14 @@ def _content(results: Results, choice: Choice, found: Found) -> dict[str, Any]:
         "n_objectives": len(results.problem.objectives),
         "n_front": len(results.front),
         "has_baseline": results.baseline is not None,
+        "is_search": results.is_search,
+        "what": "study" if results.is_search else "report",
+        "has_notes": any(fact.interval or fact.gain for fact in choice.facts),
+        "tells_found": results.is_search or bool(found.figures),
         "has_candidates": bool(data["ids"]),
         "has_intervals": any(metric["low"] is not None for metric in data["metrics"]),
         "is_thinned": len(data["ids"]) > MOST_DRAWN,
+        "left_out": left_out_text(results),
         "front": front_table(results, choice.number),
         "confirmed": confirmed(results),
         "found": found,

@@ -16,7 +16,7 @@ from moo.metrics import Metric, shown_unit, takes_logarithm
 from moo.problem import Constraint, describe_bound
 from moo.results import Estimate, FinishedTrial, Results
 from reports._axes import axis_unit, better_direction, choose_metrics
-from reports._data import candidates
+from reports._data import page_candidates
 from reports._record import plain
 from reports._style import CHOSEN, COLOUR_SCALE, LOOKS, RULED_OUT
 from reports._text import one_line
@@ -32,12 +32,13 @@ def page_data(results: Results, chosen: int | None) -> dict[str, Any]:
         results: The study.
         chosen: The number of the recommended trial, or None.
     """
-    trials = candidates(results)
+    trials = page_candidates(results)
     place = {trial.number: index for index, trial in enumerate(trials)}
     metrics = {metric.name: index for index, metric in enumerate(results.metrics)}
     axes, scale = choose_metrics(results.problem), scales(results)
     return {
         "study": one_line(results.study_name),
+        "isSearch": results.is_search,
         "metrics": [_metric(results, metric, trials) for metric in results.metrics],
         "objectives": [
             {

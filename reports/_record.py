@@ -27,9 +27,12 @@ def report_json(results: Results, choice: Choice) -> str:
     """Return the report as strict JSON: values in SI units, null for what is unknown.
 
     A number that JSON has no word for (infinity, NaN) is null among the values, and text among
-    parameters, environment and protocol, where it is a setting and not a measurement.
+    parameters, environment and protocol, where it is a setting and not a measurement. Each candidate and
+    each failure is one line, so that two reports can be compared line by line.
     """
-    return json.dumps(report_record(results, choice), indent=1, allow_nan=False)
+    record = report_record(results, choice)
+    entries = [f"{_json(key)}: {_by_line(value)}" for key, value in record.items()]
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 def report_record(results: Results, choice: Choice) -> dict[str, Any]:
@@ -66,6 +69,17 @@ def report_record(results: Results, choice: Choice) -> dict[str, Any]:
         "environment": None if results.environment is None else plain(results.environment),
         "protocol": None if results.protocol is None else plain(results.protocol),
     }
+
+
+def _by_line(value: Any) -> str:
+    """Return a list of records as one line each, and anything else as one line."""
+    if not isinstance(value, list) or not value:
+        return _json(value)
+    return "[\n " + ",\n ".join(map(_json, value)) + "\n]"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)  # without indents it is written by C: many times faster
 
 
 def _recommended(choice: Choice) -> dict[str, Any] | None:
@@ -142,6 +156,8 @@ def plain(value: Any) -> Any:
     >>> plain({"a": (1, float("inf")), 2: None})
     {'a': [1, 'inf'], '2': None}
     """
+    if value is None or isinstance(value, str | bool | int):
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -150,7 +166,7 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    return value if value is None or isinstance(value, str | bool | int) else str(value)
+    return str(value)
 
 
 def candidates_csv(results: Results) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from moo.importances import LOGARITHM_FROM
 from moo.results import FinishedTrial, Results
@@ -127,7 +128,7 @@ def _slice(results: Results, name: str, placed: Sequence[_Row]) -> Slice | None:
 
 
 def _categorical(name: str, having: Sequence[_Row]) -> Slice | None:
-    texts = [setting_text(trial.params[name]) for trial, _, _ in having]
+    texts = _texts([trial.params[name] for trial, _, _ in having])
     counts = Counter(texts)
     if len(counts) < 2:
         return None
@@ -141,6 +142,21 @@ def _categorical(name: str, having: Sequence[_Row]) -> Slice | None:
     ]
     axis = ParamAxis(name, choices=tuple(choices))
     return Slice(axis, tuple(points), len(rows), len(counts) - len(shown))
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Return each setting as a person reads it; equal ones are put in words once."""
+    known: dict[tuple[type, Any], str] = {}
+    texts = []
+    for value in values:
+        if not isinstance(value, Hashable):
+            texts.append(setting_text(value))
+            continue
+        key = (type(value), value)
+        if key not in known:
+            known[key] = setting_text(value)
+        texts.append(known[key])
+    return texts
 
 
 def _by_number(text: str) -> tuple[float, str]:

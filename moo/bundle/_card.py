@@ -138,7 +138,7 @@ def _running(bundle: Bundle) -> str:
     options += [f"{_text(name)}: {_text(value)}" for name, value in bundle.runtime["options"].items()]
     text = (
         "`python serve.py` needs onnxruntime and numpy alone; import its `load` and `run` elsewhere. The"
-        " session's settings are in `runtime.json`.\n\n"
+        " session's settings are written out in it; `runtime.json` has the same for other programs.\n\n"
     )
     return text + _items([*inputs, *outputs, *options])
 

@@ -13,7 +13,16 @@ from pathlib import Path
 from moo.bundle._json import Fields
 from moo.errors import InputError
 
-__all__ = ["BUNDLE_FILE", "ListedFile", "checked_path", "files_in", "listed", "problem_with", "sha256_of"]
+__all__ = [
+    "BUNDLE_FILE",
+    "ListedFile",
+    "checked_path",
+    "cut_off",
+    "files_in",
+    "listed",
+    "problem_with",
+    "sha256_of",
+]
 
 BUNDLE_FILE = "bundle.json"
 _PART = re.compile(r'[^/\\:*?"<>|\x00-\x1f\x7f]+')
@@ -56,6 +65,19 @@ def checked_path(fields: Fields, name: str) -> str:
     if not is_plain or len(path) > _MOST_CHARACTERS:
         raise fields.wrong(name, "a relative path inside the bundle's folder")
     return path
+
+
+def cut_off(place: Path) -> list[Path]:
+    """Return the bundles that were moved aside to be replaced, by writers that were then cut off.
+
+    Between two renames neither the old nor the new one has the name; see `_write.py`.
+    """
+    name = re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{8}}\.old")
+    try:
+        found = [path for path in place.parent.iterdir() if name.fullmatch(path.name)]
+    except OSError:
+        return []
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
 def sha256_of(path: Path) -> str:

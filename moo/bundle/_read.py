@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from moo.bundle._files import BUNDLE_FILE
+from moo.bundle._files import BUNDLE_FILE, cut_off
 from moo.bundle._json import parsed, read_bytes
 from moo.bundle._record import Bundle
 from moo.errors import InputError
@@ -25,7 +25,13 @@ def read(folder: str | Path, *, sha256: str | None = None) -> tuple[Bundle, str]
     """
     place = Path(folder)
     if not place.is_dir():
-        raise InputError(f"DIR: expected the folder of a bundle, got {str(folder)!r}: there is none")
+        aside = [
+            f"; a moo bundle that was cut off while it replaced it left the one before in {path}"
+            for path in cut_off(place.absolute())
+        ]
+        raise InputError(
+            f"DIR: expected the folder of a bundle, got {str(folder)!r}: there is none{''.join(aside[:1])}"
+        )
     content = read_bytes(place / BUNDLE_FILE)
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256.strip().lower():

@@ -1,36 +1,38 @@
 """`serve.py` of a bundle: what loads and runs its model with onnxruntime and numpy alone."""
 
-__all__ = ["SERVE"]
+from __future__ import annotations
 
-SERVE = '''"""Loads and runs this model with onnxruntime and numpy alone; `python serve.py` tries it on the sample."""
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-import json
+__all__ = ["serve_script"]
+
+_PROVIDERS: Mapping[str, str] = MappingProxyType(
+    {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+)
+_LEVELS: Mapping[str, str] = MappingProxyType(
+    {"disable": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
+)
+_CALLING = ("io", "graph")  # options that say how it is called, not how it is set up
+_SCRIPT = '''"""Loads and runs this model with onnxruntime and numpy alone; `python serve.py` tries it on the sample."""
+
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-LEVELS = {"disable": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
 
 
 def load():
-    runtime = json.loads((HERE / "runtime.json").read_text(encoding="utf-8"))
-    session, provider = {"session.intra_op.allow_spinning": str(int(runtime["allow_spinning"]))}, {}
-    for key, value in runtime["options"].items():
-        if key not in ("io", "graph"):  # ways to call it, not to set it up
-            (session if "." in key else provider)[key] = value
     options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = runtime["intra_op_num_threads"], 1
-    options.enable_cpu_mem_arena = runtime["enable_arena"]
-    level = "ORT_" + LEVELS[runtime["graph_optimization_level"]]
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    for key, value in session.items():
+    options.intra_op_num_threads, options.inter_op_num_threads = @THREADS@, 1
+    options.enable_cpu_mem_arena = @ARENA@
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_@LEVEL@
+    for key, value in @SESSION@.items():
         options.add_session_config_entry(key, value)
-    name, _, device = runtime["provider"].partition(":")
-    provider |= {} if name == "cpu" else {"device_id": device or "0"}
-    return ort.InferenceSession(HERE / "@MODEL@", options, providers=[(PROVIDERS[name], provider)])
+    return ort.InferenceSession(HERE / @MODEL@, options, providers=[@PROVIDER@])
 
 
 def run(session, inputs):
@@ -47,4 +49,29 @@ if __name__ == "__main__":
             same = np.allclose(got, expected[name][call], 1e-2, 1e-2) if got.dtype.kind == "f" else "-"
             print(f"call {call + 1}: {name} {got.dtype} {got.shape}, close to what is expected: {same}")
 '''  # noqa: E501  (lines of its own)
-"""Its text; `@MODEL@` stands for the path of the model."""
+
+
+def serve_script(runtime: Mapping[str, Any], model_path: str) -> str:
+    """Return the script, the runtime's settings written out in it.
+
+    Args:
+        runtime: As `checked_runtime` passes it.
+        model_path: Of the ONNX file, below the bundle's folder.
+    """
+    name, _, device = str(runtime["provider"]).partition(":")
+    session = {"session.intra_op.allow_spinning": str(int(runtime["allow_spinning"]))}
+    provider = {} if name == "cpu" else {"device_id": device or "0"}
+    for key, value in runtime["options"].items():
+        if key not in _CALLING:
+            (session if "." in key else provider)[key] = value
+    written = {
+        "@THREADS@": int(runtime["intra_op_num_threads"]),
+        "@ARENA@": bool(runtime["enable_arena"]),
+        "@SESSION@": session,
+        "@MODEL@": model_path,
+        "@PROVIDER@": (_PROVIDERS[name], provider),
+    }
+    text = _SCRIPT.replace("@LEVEL@", _LEVELS[runtime["graph_optimization_level"]])
+    for mark, value in written.items():
+        text = text.replace(mark, repr(value))
+    return text

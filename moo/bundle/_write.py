@@ -14,10 +14,12 @@ from typing import Any
 
 from moo.bundle._arrays import Arrays, write_arrays
 from moo.bundle._card import model_card
-from moo.bundle._files import BUNDLE_FILE, files_in, listed, sha256_of
+from moo.bundle._files import BUNDLE_FILE, cut_off, files_in, listed, sha256_of
+from moo.bundle._json import Fields
 from moo.bundle._read import read
 from moo.bundle._record import Bundle
-from moo.bundle._serve import SERVE
+from moo.bundle._runtime import checked_runtime
+from moo.bundle._serve import serve_script
 from moo.errors import InputError, SweepError
 
 __all__ = ["check_place", "write"]
@@ -40,7 +42,8 @@ def write(
         model_files: What is copied, by the path in the bundle.
         sample_inputs: By input name, a call each along the first axis.
         expected_outputs: By output name, the same.
-        overwrite: Whether a bundle that is there is replaced.
+        overwrite: Whether a bundle that is there is replaced; one too that a writer had moved aside to
+            replace it, and was then cut off.
 
     Raises:
         InputError: If the folder cannot be, or the bundle says what none can say.
@@ -59,6 +62,8 @@ def write(
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    for old in cut_off(place):  # of a writer that was cut off: this one has replaced it
+        shutil.rmtree(old, ignore_errors=True)
     return sha256
 
 
@@ -72,6 +77,11 @@ def check_place(folder: str | Path, *, overwrite: bool) -> Path:
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         kind = "a symbolic link" if place.is_symlink() else "a file"
         raise InputError(f"--out: expected a new folder, got {kind}, {place}: choose another")
+    if not place.exists() and (aside := cut_off(place)) and not overwrite:
+        raise InputError(
+            f"--out: a moo bundle that was cut off left the bundle of {place} in {aside[0]}: rename it"
+            " back, or --overwrite it"
+        )
     if not place.exists() or not any(place.iterdir()):
         return place
     if not (place / BUNDLE_FILE).is_file():
@@ -101,7 +111,8 @@ def _fill(
     write_arrays(folder / bundle.sample.inputs, sample_inputs)
     write_arrays(folder / bundle.sample.outputs, expected_outputs)
     _write_json(folder / "runtime.json", bundle.runtime)
-    (folder / "serve.py").write_text(SERVE.replace("@MODEL@", bundle.model.path), encoding="utf-8")
+    runtime = checked_runtime(Fields(bundle.runtime, "runtime"))
+    (folder / "serve.py").write_text(serve_script(runtime, bundle.model.path), encoding="utf-8")
     (folder / "README.md").write_text(model_card(bundle), encoding="utf-8")
     whole = replace(bundle, files=listed(folder, sorted(files_in(folder))))
     record = json.loads(json.dumps(whole.to_json()))

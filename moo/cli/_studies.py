@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moo.errors import InputError, StorageError, StudyMismatchError
-from moo.storage import STUDY
+from moo.storage import STUDY, hide_password
 
 if TYPE_CHECKING:
     from moo.results import FinishedTrial, Results
@@ -30,7 +30,7 @@ def opened_study(study: str, name: str | None) -> tuple[Study, Path]:
     place = Path(study).absolute()
     database = place / "study.db" if place.is_dir() else place
     if not database.is_file():
-        what = f"{place} has no study.db" if place.is_dir() else f"there is no {study!r}"
+        what = f"{place} has no study.db" if place.is_dir() else f"there is no {hide_password(study)!r}"
         raise StorageError(
             f"STUDY: expected a sweep's folder, its study.db or a database URL such as sqlite:///study.db:"
             f" {what}"

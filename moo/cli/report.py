@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moo.errors import InputError, StorageError
+from moo.storage import hide_password
 
 if TYPE_CHECKING:
     from moo.decision import Recommendation
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _ASSETS = ("inside", "beside")
+_MOST_SHOWN = 6  # metrics of a candidate, on the terminal
 
 
 def report(
@@ -100,12 +103,13 @@ def _results(
     wanted: dict[str, Any] = {"maximize": maximize, "minimize": minimize, "constraints": constraints}
     path = Path(source)
     if "://" not in source:
-        if path.is_dir():
+        kind = _kind(path)
+        if kind == "folder":
             source = str(_database_in(path))
-        elif not path.exists():
+        elif kind is not None:
             raise InputError(
                 "SOURCE: expected a database URL, a sweep's folder, a database or journal file, or a table"
-                f" (.csv, .tsv, .parquet), got {source!r}, which is not there"
+                f" (.csv, .tsv, .parquet), got {hide_password(source)!r}, which {kind}"
             )
         elif not is_storage(path):
             if study is not None:
@@ -116,6 +120,17 @@ def _results(
     if label is not None:
         raise InputError("--label: a study has no columns, its candidates are called by trial: leave it out")
     return foreign_results(source, study, **wanted)
+
+
+def _kind(path: Path) -> str | None:
+    """Return "folder", what is wrong with a path, or None for what is there and is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "folder" if stat.S_ISDIR(found.st_mode) else None
 
 
 def _database_in(folder: Path) -> Path:
@@ -146,6 +161,8 @@ def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
 
 def _lines(results: Results, recommendation: Recommendation | None) -> list[str]:
     counted = f"{results.study_name}: {results.counts}."
+    if not any(trial.state == "complete" for trial in results.trials):
+        return [counted, "No candidate can be recommended: none is complete yet."]
     if recommendation is None:
         return [counted, "No candidate can be recommended: the report says why, and which is nearest to it."]
     runner_up = recommendation.runner_up
@@ -157,11 +174,13 @@ def _described(results: Results, trial: FinishedTrial) -> str:
     """Return a candidate's name with what the problem asks of it."""
     from moo.metrics import format_value
 
+    metrics = results.problem.metrics
     values = [
         f"{metric.title} {format_value(trial.estimate(metric.name).value, metric)}"
-        for metric in results.problem.metrics
+        for metric in metrics[:_MOST_SHOWN]
     ]
-    return f"{trial.name} ({', '.join(values)})"
+    more = [f"{len(metrics) - _MOST_SHOWN} more"] if len(metrics) > _MOST_SHOWN else []
+    return f"{trial.name} ({', '.join([*values, *more])})"
 
 
 def _printable(text: str) -> str:

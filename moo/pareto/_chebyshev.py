@@ -30,8 +30,8 @@ class ChebyshevChoice:
             the front.
         gap: The runner-up's score minus this one's; None likewise. At least 0, but for rounding.
         weights: The weights, scaled to sum to 1, shape (m,).
-        ideal: The best value of each loss on the front: 0 on the scale. Shape (m,).
-        nadir: The worst: 1 on the scale.
+        ideal: The best value of each loss: 0 on the scale. Shape (m,).
+        nadir: The worst on the front that makes the scale: 1 on the scale.
         members: The front: rows of the losses given, ascending, shape (f,).
         scaled: Their scaled losses, shape (f, m).
     """
@@ -55,6 +55,7 @@ def chebyshev_choice(
     *,
     feasible: ArrayLike | None = None,
     logarithmic: ArrayLike | None = None,
+    scaled_by: ArrayLike | None = None,
 ) -> ChebyshevChoice | None:
     """Return the candidate whose largest weighted, scaled loss is smallest.
 
@@ -75,6 +76,10 @@ def chebyshev_choice(
         feasible: Booleans of shape (n,); None: all are feasible.
         logarithmic: Booleans of shape (m,): losses that are scaled by their log10, so that equal factors
             count the same; they must be above 0. None: none of them.
+        scaled_by: Booleans of shape (n,): whose front makes the scale, so that leaving candidates out by
+            `feasible` does not move it, and changes nothing as long as the choice is not left out. A feasible
+            candidate that is better than all of these extends the scale; one that is worse has more than 1.
+            None, or where none of them is there: the front itself.
 
     Returns:
         None where no candidate is feasible.
@@ -90,7 +95,7 @@ def chebyshev_choice(
     """
     points = loss_rows(losses, finite=True)
     shares = shares_of_weights(weights, points.shape[1])
-    found = _scaled_front(points, feasible, logarithmic)
+    found = _scaled_front(points, feasible, logarithmic, scaled_by)
     if found is None:
         return None
     members, ideal, nadir, scaled = found
@@ -117,6 +122,7 @@ def chebyshev_ranges(
     *,
     feasible: ArrayLike | None = None,
     logarithmic: ArrayLike | None = None,
+    scaled_by: ArrayLike | None = None,
 ) -> WeightRanges | None:
     """Return, for each weight, between which values nobody has a smaller score than the choice.
 
@@ -133,6 +139,7 @@ def chebyshev_ranges(
         weights: Shape (m,), at least 0, not all 0; any scale.
         feasible: Booleans of shape (n,); None: all are feasible.
         logarithmic: As `chebyshev_choice`.
+        scaled_by: As `chebyshev_choice`.
 
     Returns:
         None where no candidate is feasible.
@@ -148,7 +155,7 @@ def chebyshev_ranges(
     """
     points = loss_rows(losses, finite=True)
     shares = shares_of_weights(weights, points.shape[1])
-    found = _scaled_front(points, feasible, logarithmic)
+    found = _scaled_front(points, feasible, logarithmic, scaled_by)
     if found is None:
         return None
     members, _, _, scaled = found
@@ -191,22 +198,27 @@ def knee(losses: ArrayLike, /) -> int | None:
     if len(points) == 0:
         return None
     n_losses = points.shape[1]
-    _, _, scaled = _scaled(points, np.zeros(n_losses, dtype=np.bool_))
+    _, _, scaled = _scaled(points, points, np.zeros(n_losses, dtype=np.bool_))
     return _best(scaled, np.full(n_losses, 1.0 / n_losses), np.arange(len(points)))
 
 
 def _scaled_front(
-    points: FloatArray, feasible: ArrayLike | None, logarithmic: ArrayLike | None
+    points: FloatArray,
+    feasible: ArrayLike | None,
+    logarithmic: ArrayLike | None,
+    scaled_by: ArrayLike | None,
 ) -> tuple[IndexArray, FloatArray, FloatArray, FloatArray] | None:
     """Members, ideal, nadir and scaled losses of the front, which is that of the losses as they are."""
     takes_log = _columns(logarithmic, points.shape[1])
     front = front_of(points, feasible)
     if front is None:
         return None
-    logged = front.losses[:, takes_log]
-    if (logged <= 0).any():
-        raise ValueError(f"logarithmic: expected losses above 0 there, got {logged.min():g} on the front")
-    return front.members, *_scaled(front.losses, takes_log)
+    by = front if scaled_by is None else front_of(points, scaled_by) or front
+    for each in (front, by):
+        logged = each.losses[:, takes_log]
+        if (logged <= 0).any():
+            raise ValueError(f"logarithmic: expected losses above 0 there, got {logged.min():g} on the front")
+    return front.members, *_scaled(front.losses, by.losses, takes_log)
 
 
 def _columns(logarithmic: ArrayLike | None, n_losses: int) -> BoolArray:
@@ -218,13 +230,21 @@ def _columns(logarithmic: ArrayLike | None, n_losses: int) -> BoolArray:
         raise ValueError(str(error).replace("feasible:", "logarithmic:", 1)) from None
 
 
-def _scaled(points: FloatArray, takes_log: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Ideal, nadir, and the points from 0 to 1 between them; 0 where these are equal."""
-    used = points.copy()
-    used[:, takes_log] = np.log10(points[:, takes_log])
-    low, high = used.min(axis=0), used.max(axis=0)
+def _scaled(
+    points: FloatArray, by: FloatArray, takes_log: BoolArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Ideal, nadir, and the points on the scale between them; 0 where these are equal.
+
+    Nobody is below 0: who is better than all that make the scale extends it. Where these have no range, the
+    points themselves make it.
+    """
+    ideal = np.minimum(points.min(axis=0), by.min(axis=0))
+    nadir = np.where(by.max(axis=0) > ideal, by.max(axis=0), points.max(axis=0))
+    used, low, high = points.copy(), ideal.copy(), nadir.copy()
+    for each in (used.T, low, high):
+        each[takes_log] = np.log10(each[takes_log])
     scaled = (used - low) / np.where(high > low, high - low, 1.0)
-    return points.min(axis=0), points.max(axis=0), scaled
+    return ideal, nadir, scaled
 
 
 def _best_two(scaled: FloatArray, weights: FloatArray) -> tuple[int, int | None]:

@@ -46,7 +46,7 @@
     const { decision, asSet } = model;
     const isMoved = model.isMoved();
     const set = asSet.best === null ? "none" : model.name(asSet.best);
-    const lines = { isMoved, isSame: decision.best === asSet.best, name: null, values: "", why: "", asSet: isMoved ? `As the study was set: ${set}.` : "" };
+    const lines = { isMoved, isSame: decision.best === asSet.best, name: null, values: "", why: "", asSet: isMoved ? `As the ${model.what} was set: ${set}.` : "" };
     if (decision.best === null) {
       lines.why = model.problem.sorted.length ? `No candidate keeps ${isMoved ? "your bounds" : "the bounds"}. ${whatToLoosen(model)}` : "No candidate has a value for every objective.";
       return lines;
@@ -54,7 +54,8 @@
     lines.name = model.name(decision.best);
     lines.values = values(model, decision.best);
     const bounds = boundsText(model);
-    const kept = `${format.count(decision.considered, "candidate")} ${decision.considered === 1 ? "keeps" : "keep"} ${bounds || "all bounds"}`;
+    const verb = bounds ? ["keeps", "keep"] : ["is", "are"];
+    const kept = `${format.count(decision.considered, "candidate")} ${verb[decision.considered === 1 ? 0 : 1]} ${bounds || "compared"}`;
     const nFront = decision.front.length;
     const what = nFront === 1 ? "it is alone on the front" : `${nFront.toLocaleString("en")} of them are on the front, and this is the best balance`;
     lines.why = `${kept}; ${what}.`;
@@ -62,12 +63,25 @@
     return lines;
   }
 
-  function paint(model, place) {
+  // Who is best in one objective alone under the bounds as they are: "Highest top1: levit_256, with top1 81.5, ms 7.2."
+  function ends(model) {
+    const { front, best } = model.decision;
+    if (front.length < 2 || model.objectives.length < 2 || model.objectives.length > 3) return [];
+    return model.objectives.map(({ metric, sign }) => {
+      const i = front.reduce((one, two) => (sign * metric.value[two] < sign * metric.value[one] ? two : one));
+      const which = `${sign > 0 ? "Lowest" : "Highest"} ${metric.title}`;
+      return i === best ? `${which}: this one.` : `${which}: ${model.name(i)}, with ${values(model, i)}.`;
+    });
+  }
+
+  function paint(model, place, below) {
     const lines = answer(model);
-    const head = make("p", { class: "pick" }, make("span", { class: "quiet" }, lines.isMoved ? "With your settings" : "As the study was set"), make("strong", {}, lines.name || "No candidate"), make("span", {}, lines.values));
-    const why = make("p", { class: "why" }, [lines.why, lines.runnerUp, lines.asSet].filter(Boolean).join(" "));
+    const head = make("p", { class: "pick" }, make("span", { class: "quiet" }, lines.isMoved ? "With your settings" : `As the ${model.what} was set`), make("strong", {}, lines.name || "No candidate"), make("span", {}, lines.values));
+    const why = make("p", { class: "why" }, ...[lines.why, lines.runnerUp, lines.asSet].filter(Boolean).map((text) => make("span", {}, `${text} `)));
     place.replaceChildren(head, why);
-    return `${lines.isMoved ? "With your settings" : "As the study was set"}: ${lines.name || "no candidate"}. ${lines.values}. ${lines.asSet}`;
+    const only = ends(model);
+    below.replaceChildren(...(only.length ? ["Within these bounds. ", ...only.map((text) => make("span", {}, `${text} `))] : []));
+    return `${lines.isMoved ? "With your settings" : `As the ${model.what} was set`}: ${lines.name || "no candidate"}. ${lines.values}. ${lines.asSet}`;
   }
 
   moo.answer = { answer, trade, paint };

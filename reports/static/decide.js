@@ -71,13 +71,18 @@
     return isBetter;
   }
 
-  // Each loss of the front's members from 0 (best on the front) to 1 (worst), of some the logarithm.
-  function scaled(losses, isLog, members) {
+  // Each loss of the front's members from 0 (best) to 1 (worst) on the front that makes the scale, of some the
+  // logarithm. A member that is better than all of those extends the scale; where they have no range, or there are
+  // none, the members themselves make it.
+  function scaled(losses, isLog, members, by = members) {
+    const least = (marks) => marks.reduce((a, b) => Math.min(a, b), Infinity);
+    const most = (marks) => marks.reduce((a, b) => Math.max(a, b), -Infinity);
     return losses.map((loss, column) => {
-      const marks = members.map((i) => (isLog[column] ? Math.log10(loss[i]) : loss[i]));
-      const ideal = marks.reduce((a, b) => Math.min(a, b), Infinity);
-      const span = marks.reduce((a, b) => Math.max(a, b), -Infinity) - ideal;
-      return marks.map((mark) => (span > 0 ? (mark - ideal) / span : 0));
+      const mark = (i) => (isLog[column] ? Math.log10(loss[i]) : loss[i]);
+      const marks = members.map(mark), others = by.map(mark);
+      const ideal = Math.min(least(marks), least(others));
+      const span = (most(others) > ideal ? most(others) : most(marks)) - ideal;
+      return marks.map((one) => (span > 0 ? (one - ideal) / span : 0));
     });
   }
 
@@ -127,14 +132,15 @@
   }
 
   // The whole decision.
-  //   problem: { n, sorted, broken, ruledOut, losses, isLog }: `sorted` has the complete candidates with finite losses.
+  //   problem: { n, sorted, broken, ruledOut, losses, isLog, scaledBy }: `sorted` has the complete candidates with finite
+  //   losses; `scaledBy` the front under the bounds as they were set, which makes the scale.
   // Returns feasibility by candidate; the front; positions on it of the best and the runner-up, or undefined.
   function decide(problem, bounds, weights) {
     const feasible = feasibility(problem.n, bounds, problem.broken);
     const considered = problem.sorted.filter((i) => feasible[i] === HELD && !problem.ruledOut.has(i));
     const shown = front(problem.losses, considered);
     const members = [...shown].sort((one, two) => one - two); // of equal ones the earlier
-    const columns = scaled(problem.losses, problem.isLog, members);
+    const columns = scaled(problem.losses, problem.isLog, members, problem.scaledBy);
     const { order, scores } = best(columns, weights, 2);
     const ranges = order.length && weights.length > 1 ? weights.map((_, k) => range(columns, weights, order[0], k)) : [];
     return {

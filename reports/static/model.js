@@ -47,7 +47,7 @@
     }
     const number = (x) => String(x);
     columns.push({
-      key: "#", name: "trial", title: "trial number", kind: "number", direction: null, value: data.ids, show: (i) => number(data.ids[i]),
+      key: "#", name: "trial", title: `${data.isSearch ? "trial" : "row"} number`, kind: "number", direction: null, value: data.ids, show: (i) => number(data.ids[i]),
       tell: number, isLog: false, factor: 1, unit: "", low: null, high: null, isKnown: true,
     });
     return new Map(columns.map((column) => [column.key, column]));
@@ -72,7 +72,7 @@
       sorted: decide.sortedByLosses(losses, all.filter((i) => !isPruned[i] && losses.every((loss) => Math.abs(loss[i]) <= MOST))),
     };
     const model = {
-      data, n, all, metrics, objectives, isPruned, ruledOut, problem,
+      data, n, all, metrics, what: data.isSearch ? "study" : "report", objectives, isPruned, ruledOut, problem,
       bounds: boundsOf(data, metrics),
       columns: columnsOf(data, metrics),
       equalWeights: objectives.map(() => 1 / objectives.length),
@@ -89,6 +89,7 @@
     model.isMoved = () => model.weights !== model.equalWeights || model.bounds.some((bound) => bound.at !== null);
     model.decide = () => decide.decide(problem, model.bounds, model.weights);
     model.asSet = model.decide();
+    problem.scaledBy = model.asSet.front;
     model.decision = model.asSet;
     return model;
   }

@@ -4,7 +4,7 @@
 
   const { make } = moo.dom;
   const MOST_DRAWN = 800;
-  const TOP = 46, BOTTOM = 26, NEAR = 7, LEAST_GAP = 92, SIDE = 56;
+  const TOP = 46, BOTTOM = 26, NEAR = 7, LEAST_GAP = 92, SIDE = 56, STEP = 0.05; // of an axis, for a key
   const SVG = "http://www.w3.org/2000/svg";
 
   function svg(tag, attributes, text) {
@@ -27,7 +27,11 @@
       const share = high > low ? (to(x) - to(low)) / (to(high) - to(low)) : 0.5;
       return isDown ? 1 - share : share;
     };
-    return { column, height, ticks: ticksOf(column, low, high, isLog), isDown };
+    const at = (share) => {
+      const along = to(low) + (isDown ? 1 - share : share) * (to(high) - to(low));
+      return column.values ? Math.round(along) : isLog ? 10 ** along : along;
+    };
+    return { column, height, at, ticks: ticksOf(column, low, high, isLog), isDown };
   }
 
   function ticksOf(column, low, high, isLog) {
@@ -49,7 +53,8 @@
     area.append(base, above, frame);
     const scroller = make("div", { class: "sideways" }, area);
     place.replaceChildren(scroller);
-    let axes = [], groups = [], drawn = [], brush = null, hovered = null;
+    const handles = new Map(); // by column: what the keyboard holds an axis by
+    let axes = [], groups = [], drawn = [], brush = null, held = null, hovered = null;
     const size = { width: 0, height: 0 };
 
     const xOf = (k) => SIDE + (axes.length > 1 ? (k * (size.width - 2 * SIDE)) / (axes.length - 1) : 0);
@@ -114,6 +119,7 @@
       if (model.decision.best !== null) stroke(context, model.decision.best, theme.chosen, 3, 1, true);
       drawn = [...new Set([...greys, ...some, ...marked, ...view.pins, ...(model.decision.best === null ? [] : [model.decision.best])])];
       drawAxes(theme);
+      placeHandles();
       hover(hovered);
     }
 
@@ -126,7 +132,7 @@
         frame.append(svg("line", { x1: x, x2: x, y1: yOf(1), y2: yOf(0), stroke: theme.quiet, "stroke-width": 1 }));
         const anchor = k === 0 ? "start" : k === axes.length - 1 ? "end" : "middle";
         const at = k === 0 ? x - SIDE + 6 : k === axes.length - 1 ? x + SIDE - 6 : x;
-        const name = axis.column.title, most = Math.max(12, Math.floor((size.width / axes.length) / 7.2));
+        const name = axis.column.title, most = Math.max(12, Math.floor(((size.width - 2 * SIDE) / Math.max(1, axes.length - 1)) / 7.6));
         const title = svg("text", { x: at, y: 16, "text-anchor": anchor, fill: theme.ink, class: "name" }, name.length > most ? `${name.slice(0, most - 1)}\u2026` : name);
         title.append(svg("title", {}, name));
         frame.append(title);
@@ -138,11 +144,61 @@
           const text = axis.column.tell(tick);
           frame.append(svg("text", { x: isLast ? x - 7 : x + 7, y: y + 4, "text-anchor": isLast ? "end" : "start", fill: theme.quiet, stroke: theme.surface, class: "tick" }, text.length > 14 ? `${text.slice(0, 13)}\u2026` : text));
         }
-        if (brush && brush.key === axis.column.key) {
-          const [top, bottom] = [Math.min(brush.from, brush.to), Math.max(brush.from, brush.to)];
+        const range = brush || (held && { key: held.key, from: yOf(held.high), to: yOf(held.low) });
+        if (range && range.key === axis.column.key) {
+          const [top, bottom] = [Math.min(range.from, range.to), Math.max(range.from, range.to)];
           frame.append(svg("rect", { x: x - 7, y: top, width: 14, height: Math.max(2, bottom - top), fill: theme.accent, "fill-opacity": 0.25, stroke: theme.accent }));
         }
       });
+    }
+
+    // The candidates that are shown, with a place on an axis between two heights of the page.
+    const between = (axis, top, bottom) => model.all.filter((i) => {
+      const height = axis.height(axis.column.value[i]);
+      return !model.isPruned[i] && height !== null && !view.hidden.has(groups[i]) && yOf(height) >= top - 1e-6 && yOf(height) <= bottom + 1e-6;
+    });
+
+    // By keyboard: the arrow keys move the lower end of a range along the axis in focus, with Shift the upper end.
+    function onKey(event, key) {
+      const step = { ArrowUp: STEP, ArrowDown: -STEP }[event.key];
+      const axis = axes.find((each) => each.column.key === key);
+      if (!axis || (!step && event.key !== "Escape")) return;
+      event.preventDefault();
+      if (!step) {
+        held = null;
+        events.select([]);
+        return;
+      }
+      const { low, high } = held && held.key === key ? held : { low: 0, high: 1 };
+      const within = (x, least, most) => Number(Math.min(most, Math.max(least, x)).toFixed(6));
+      held = event.shiftKey ? { key, low, high: within(high + step, low, 1) } : { key, low: within(low + step, 0, high), high };
+      events.select(between(axis, yOf(held.high), yOf(held.low)));
+    }
+
+    function placeHandles() {
+      for (const [key, handle] of handles) if (!axes.some((axis) => axis.column.key === key)) {
+        handle.remove();
+        handles.delete(key);
+      }
+      axes.forEach((axis, k) => {
+        const { key } = axis.column;
+        if (!handles.has(key)) handles.set(key, make("div", {
+          class: "handle", role: "slider", tabindex: 0, "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100,
+          "aria-label": `Range of ${axis.column.title}; arrow keys move its lower end, with Shift the upper, Escape clears`,
+          keydown: (event) => onKey(event, key),
+          blur: () => {
+            held = null;
+            drawAxes(moo.theme.theme());
+          },
+        }));
+        const handle = handles.get(key), { low, high } = held && held.key === key ? held : { low: 0, high: 1 };
+        const ends = [low, high].map((share) => axis.column.tell(axis.at(share)));
+        handle.setAttribute("aria-valuenow", Math.round(100 * low));
+        handle.setAttribute("aria-valuetext", `from ${ends[0]} to ${ends[1]}`);
+        Object.assign(handle.style, { left: `${xOf(k) - 10}px`, top: `${TOP}px`, height: `${size.height - TOP - BOTTOM}px` });
+      });
+      const inTurn = axes.map((axis) => handles.get(axis.column.key));
+      if (inTurn.some((handle, k) => area.querySelectorAll(".handle")[k] !== handle)) area.append(...inTurn);
     }
 
     function hover(i) {
@@ -176,6 +232,7 @@
       const [x, y] = spot(event);
       const k = axes.findIndex((_, index) => Math.abs(xOf(index) - x) <= 9);
       if (k < 0 || event.pointerType === "touch") return;
+      held = null;
       brush = { key: axes[k].column.key, k, from: y, to: y };
       area.setPointerCapture(event.pointerId);
     });
@@ -192,10 +249,7 @@
       if (wasDragged) {
         const axis = axes[brush.k];
         const [top, bottom] = [Math.min(brush.from, brush.to), Math.max(brush.from, brush.to)];
-        events.select(model.all.filter((i) => {
-          const height = axis.height(axis.column.value[i]);
-          return !model.isPruned[i] && height !== null && !view.hidden.has(groups[i]) && yOf(height) >= top && yOf(height) <= bottom;
-        }));
+        events.select(between(axis, top, bottom));
       } else {
         const found = nearest(x, y);
         if (found !== null) events.pin(found);

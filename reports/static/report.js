@@ -40,7 +40,7 @@
       model.decision = model.decide();
       moo.groups = moo.model.groups(model);
       showSliders();
-      speak(moo.answer.paint(model, places.answer));
+      speak(moo.answer.paint(model, places.answer, byId("ends")));
       showMoved();
     }
     if (isAll || kinds.has("axes")) {
@@ -49,13 +49,23 @@
     }
     if (isAll || kinds.has("axes") || kinds.has("decision")) showSwitches();
     if (!(kinds.size === 1 && kinds.has("table"))) {
-      chart.draw(moo.groups);
-      lines.draw(moo.groups);
       moo.pins.paint(model, view, places.pins, events);
+      areChartsDue = true;
     }
     table.draw(moo.groups);
     showExport();
     keepAddress();
+    drawCharts();
+  });
+
+  // In the frame after the answer and the table, which a reader waits for; these take most of the time.
+  let areChartsDue = false;
+  const drawCharts = onceAFrame(() => {
+    if (areChartsDue) {
+      chart.draw(moo.groups);
+      lines.draw(moo.groups);
+    }
+    areChartsDue = false;
     dispatchEvent(new Event("moo:painted"));
   });
 
@@ -146,7 +156,7 @@
     if (!isMoved) return;
     const { best } = model.decision;
     const now = best === null ? "no candidate" : model.name(best);
-    places.moved.querySelector("span").textContent = `With your settings: ${now}. What stands here is for the study as it was set.`;
+    places.moved.querySelector("span").textContent = `With your settings: ${now}. What stands here is for the ${model.what} as it was set.`;
   }
 
   function axisChoices() {
@@ -235,6 +245,13 @@
     button.addEventListener("click", () => {
       model.reset();
       changed("decision");
+    });
+  }
+
+  for (const button of document.querySelectorAll("[data-do=bounds]")) {
+    button.addEventListener("click", () => {
+      byId("front").scrollIntoView();
+      byId("bounds").querySelector("input[type=number]")?.focus({ preventScroll: true });
     });
   }
 

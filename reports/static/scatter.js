@@ -55,7 +55,7 @@
     const shape = { title: { text: axisTitle(scale.column) } };
     if (scale.isLog) {
       Object.assign(shape, { type: "log", tickformat: "~g" });
-      if (view) shape.dtick = view[1] / view[0] < 300 ? "D2" : 1;
+      if (view) shape.dtick = view[1] / view[0] < (moo.theme.isNarrow() ? 300 : 5000) ? "D2" : 1;
     }
     if (view) shape.range = scale.isLog ? view.map(Math.log10) : view;
     if (scale.column.isCount) shape.tickformat = "~s";
@@ -174,7 +174,7 @@
 
   function scatter(model, view, place, events) {
     const chart = place.querySelector(".plot");
-    let keys = new Set(), keysOf = "";
+    let keys = new Set(), keysOf = "", wasNarrow = null;
 
     function draw(groups) {
       const [x, y] = ["x", "y"].map((name) => {
@@ -190,6 +190,11 @@
         xaxis: axisLayout(x, viewOf(x, framing, model.all)), yaxis: axisLayout(y, viewOf(y, framing, model.all)),
         ...lines, showlegend: false, uirevision: axes, dragmode: "zoom",
       });
+      if (wasNarrow !== null && wasNarrow !== moo.theme.isNarrow()) {
+        Plotly.purge(chart); // a colour bar that turns leaves its old half behind, and the room it took
+        delete chart.dataset.listening;
+      }
+      wasNarrow = moo.theme.isNarrow();
       Plotly.react(chart, traces(model, view, groups, x, y), layout, moo.theme.CONFIG);
       if (!chart.dataset.listening) listen();
     }

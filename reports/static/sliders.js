@@ -52,7 +52,7 @@
     return { element, slider, field, note, track };
   }
 
-  function boundRow(bound, index, changed) {
+  function boundRow(model, bound, index, changed) {
     const scale = scaleOf(bound);
     const { metric, sense } = bound;
     const title = `${metric.title} ${sense === "<=" ? "at most" : "at least"}`;
@@ -79,7 +79,7 @@
         if (parts.field !== document.activeElement || !isSame(parts.field.value, text)) parts.field.value = text;
         parts.slider.setAttribute("aria-valuetext", Number.isFinite(at) ? format.bound(at, metric) : "any");
         parts.element.classList.toggle("changed", bound.at !== null);
-        parts.note.textContent = bound.at === null ? (bound.text === null ? "" : "as the study has it") : bound.set === null ? "" : `the study: ${format.bound(bound.set, metric)}`;
+        parts.note.textContent = bound.at === null ? (bound.text === null ? "" : `as the ${model.what} has it`) : bound.set === null ? "" : `the ${model.what}: ${format.bound(bound.set, metric)}`;
         parts.note.title = bound.text || "";
       },
     };
@@ -110,7 +110,7 @@
         parts.slider.setAttribute("aria-valuetext", format.percent(share));
         parts.element.classList.toggle("changed", model.weights !== model.equalWeights);
         band.hidden = !range;
-        parts.note.textContent = range ? `same choice from ${inwards(range)}` : "";
+        parts.note.textContent = range ? `same choice from ${inwards(range, share)}` : "";
         if (range) {
           band.style.setProperty("--low", range.low);
           band.style.setProperty("--high", range.high);
@@ -119,15 +119,17 @@
     };
   }
 
-  // A range in whole percent, never wider than it is.
-  function inwards({ low, high }) {
+  // A range in whole percent, never wider than it is; with a digit more where that would leave out the share itself.
+  function inwards({ low, high }, share) {
     const [least, most] = [Math.ceil(100 * low - 1e-9), Math.floor(100 * high + 1e-9)];
-    return least <= most ? `${least}% to ${most}%` : `${format.percent(low)} to ${format.percent(high)}`;
+    const isKept = least <= 100 * share + 1e-9 && most >= 100 * share - 1e-9;
+    const fine = (end) => `${Number((100 * end).toFixed(1))}%`;
+    return isKept ? `${least}% to ${most}%` : `${fine(low)} to ${fine(high)}`;
   }
 
   // Fills both groups of sliders; returns a function that shows the state as it is.
   function sliders(model, places, changed) {
-    const bounds = model.bounds.filter((bound) => bound.metric.value.some((x) => x !== null)).map((bound, index) => boundRow(bound, index, changed));
+    const bounds = model.bounds.filter((bound) => bound.metric.value.some((x) => x !== null)).map((bound, index) => boundRow(model, bound, index, changed));
     places.bounds.append(...bounds.map((each) => each.element));
     const weights = model.objectives.length > 1 ? model.objectives.map((_, k) => weightRow(model, k, changed)) : [];
     places.weights.append(...weights.map((each) => each.element));

@@ -85,7 +85,7 @@
     }
 
     function refreshHead() {
-      const boxes = make("th", { scope: "col" }, make("span", { class: "hidden" }, "select and pin"));
+      const boxes = make("th", { scope: "col", class: "boxes" }, make("span", { class: "hidden" }, "select and pin"));
       head.replaceChildren(make("tr", {}, boxes, heading("name", "candidate"), ...shown.map((column) => heading(column.key, column.title)), hasTags ? make("th", { scope: "col" }, "tags") : null));
     }
 

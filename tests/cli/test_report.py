@@ -111,6 +111,24 @@ def test_when_no_row_is_feasible_the_report_is_written_and_says_so(moo, zoo, out
     assert "feasible" in (out / "index.html").read_text()
 
 
+def test_of_many_objectives_the_first_are_told_on_the_terminal(moo, out, tmp_path) -> None:
+    names = [f"m{index}" for index in range(30)]
+    table = tmp_path / "t.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([names, range(30), range(1, 31)])
+    done = moo("report", str(table), *(f"--minimize={name}" for name in names), "--out", str(out))
+    assert done.status == 0
+    assert "Recommended: trial 0 (m0 0, m1 1, m2 2, m3 3, m4 4, m5 5, 24 more)." in done.out
+
+
+def test_where_nothing_is_complete_it_is_said_so(moo, out, tmp_path) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/s.db")
+    study.ask()
+    done = moo("report", str(tmp_path / "s.db"), "--out", str(out))
+    assert (done.status, recommended(out)) == (0, None)
+    assert "No candidate can be recommended: none is complete yet." in done.out
+
+
 def test_hostile_names_are_text_on_the_terminal_and_in_the_page(moo, out, tmp_path) -> None:
     hostile = "<script>alert('x')</script> [red]é 深\n\x1b[31m"
     table = tmp_path / "t.csv"
@@ -213,6 +231,8 @@ def test_several_studies_are_listed_and_one_is_named(moo, out, tmp_path) -> None
         (["s.db", "--study", "x", "--out", "report"], "has no study 'x'; it holds: theirs"),
         (["s.db", "--label", "x", "--out", "report"], "--label: a study has no columns"),
         (["postgresql://ann:s3cret@localhost:1/x", "--out", "report"], r"ann:\*\*\*@localhost"),
+        (["postgresql:/ann:x@s3cret@h/x", "--out", "report"], r"ann:\*\*\*@h/x', which is not there"),
+        (["x" * 300, "--out", "report"], "which cannot be read .File name too long"),
         (["zoo.csv", "--minimize", "ms", "--out", "zoo.csv"], "report folder 'zoo.csv'"),
     ],
 )

@@ -175,6 +175,22 @@ def test_the_table_says_what_was_promised_found_and_how_it_ended(moo, bundled, m
     assert "BROKEN: latency_p50, " in done.out.splitlines()[-1]
 
 
+@pytest.mark.parametrize("stage", ["run", "measure"])
+def test_ctrl_c_tells_nothing_and_leaves_the_bundle_as_it_was(moo, bundled, monkeypatch, stage) -> None:
+    folder, profiler = bundled("plain"), Scripted()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profiler, stage, stop)
+    scripted(monkeypatch, profiler)
+    done = moo("verify", str(folder), "--json")
+    assert (done.status, done.out) == (130, "")
+    assert done.err == "moo: stopped before everything was checked: nothing is told\n"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 # tampered with
 
 

@@ -1,12 +1,16 @@
 """Bundles as a stranger may have written them: real files; the machine that runs the model is scripted."""
 
+import ast
 import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
+import resource
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -657,6 +661,20 @@ def test_few_launches_widen_an_interval_by_a_quarter(n_promised, n_found, factor
         assert held(one, found, None).verdict == verdict
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.999, "KEPT"), (1.001, "BROKEN")])
+def test_the_time_to_load_is_held_loosely_however_many_launches_there_are(share, verdict) -> None:
+    """Launches in a row find the file in the same place, on the disk or in memory."""
+    one, low = promise("load_time", 1.0, 1.0, 1.0, n=20), share * 4
+    assert held(one, found_here("load_time", low, low, low, n=20), None).verdict == verdict
+
+
+def test_the_time_to_load_is_not_held_where_other_work_took_the_processor() -> None:
+    one, found = promise("load_time", 1.0, 1.0, 1.0), found_here("load_time", 9.0, 9.0, 9.0)
+    busy = dataclasses.replace(found, tags=("contended", "imprecise"))
+    assert held(one, found, None).verdict == "BROKEN"
+    assert held(one, busy, None).verdict == "NOT COMPARABLE"
+
+
 def test_the_size_of_the_file_is_the_same_or_broken_on_any_machine() -> None:
     one = promise("file_size", 100, 100, 100, n=None)
     assert held(one, found_here("file_size", 100, 100, 100), "cpu_model").verdict == "KEPT"
@@ -745,6 +763,96 @@ def test_a_replacement_that_fails_leaves_the_old_one(tmp_path, monkeypatch) -> N
         written(folder, sound(tags=("contended",)), overwrite=True)
     assert (folder / "bundle.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "b-source"]
+
+
+def cut_off_while_replacing(folder: Path) -> Path:
+    """Leave what a writer leaves that is killed between its two renames."""
+    return folder.rename(folder.with_name(f".{folder.name}.0123abcd.old"))
+
+
+def test_a_bundle_moved_aside_by_a_writer_that_was_killed_is_told_by_the_reader_and_the_writer(
+    folder,
+) -> None:
+    before = (folder / "bundle.json").read_bytes()
+    aside = cut_off_while_replacing(folder)
+    with pytest.raises(InputError, match=r"left the one before in .*/\.b\.0123abcd\.old"):
+        bundles.verify(folder)
+    with pytest.raises(InputError, match="rename it back, or --overwrite it"):
+        written(folder)
+    assert (aside / "bundle.json").read_bytes() == before
+
+
+def test_replacing_a_bundle_that_was_moved_aside_leaves_the_new_one_alone(folder) -> None:
+    cut_off_while_replacing(folder)
+    others = [folder.with_name(name) for name in (".b.old", ".b.0123abcd.older", ".bb.0123abcd.old")]
+    for other in others:
+        other.mkdir()
+    written(folder, sound(tags=("contended",)), overwrite=True)
+    assert bundles.read(folder)[0].tags == ("contended",)
+    left = {path.name for path in folder.parent.iterdir()}
+    assert left == {"b", "b-source", *(other.name for other in others)}
+
+
+def test_a_killed_writer_leaves_one_of_the_two_bundles_whole(folder) -> None:
+    """For real: a process that dies between the renames, and the next one."""
+    code = (
+        "import os, sys; from pathlib import Path; from tests.moo.test_bundle import sound, written\n"
+        "plain = Path.rename\n"
+        "def dies(self, target):\n"
+        "    plain(self, target); os._exit(9)\n"
+        "Path.rename = dies\n"
+        "written(Path(sys.argv[1]), sound(tags=('contended',)), overwrite=True)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=root)
+    assert done.returncode == 9
+    assert not folder.exists()
+    with pytest.raises(InputError, match="left the one before in ") as raised:
+        bundles.verify(folder)
+    aside = Path(str(raised.value).rpartition(" in ")[2])
+    assert bundles.read(aside)[0].tags == ("single_launch",)
+    written(folder, sound(tags=("throttled",)), overwrite=True)
+    assert bundles.read(folder)[0].tags == ("throttled",)
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize("what", ["model", "sample"])
+def test_a_disk_that_is_full_leaves_nothing_and_says_so(tmp_path, what) -> None:
+    """For real: the system refuses files above a size."""
+    source = tmp_path / "m"
+    source.write_bytes(bytes(400_000 if what == "model" else 10))
+    big = np.zeros((2, 50_000, 3), np.float32) if what == "sample" else X
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(SweepError, match="cannot be written .File too large.: make room, or choose"):
+            bundles.write(
+                tmp_path / "b",
+                sound(),
+                model_files={"model/model.onnx": source},
+                sample_inputs={"x": big},
+                expected_outputs={"y": X},
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+# the script
+
+
+@pytest.mark.parametrize("level", ["disable", "basic", "extended", "all"])
+def test_the_script_has_the_settings_of_the_runtime_written_out(tmp_path, level) -> None:
+    options = {"session.set_denormal_as_zero": "1", "gpu_mem_limit": "9'\"\n", "io": "bound"}
+    runtime = {**RUNTIME, "provider": "cuda:3", "graph_optimization_level": level, "options": options}
+    text = (written(tmp_path / "b", sound(runtime=runtime)) / "serve.py").read_text()
+    calls = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.expr)}
+    assert repr({"session.intra_op.allow_spinning": "0", "session.set_denormal_as_zero": "1"}) in calls
+    assert repr(("CUDAExecutionProvider", {"device_id": "3", "gpu_mem_limit": "9'\"\n"})) in calls
+    name = "DISABLE_ALL" if level == "disable" else f"ENABLE_{level.upper()}"
+    assert f"ort.GraphOptimizationLevel.ORT_{name}" in calls
+    assert "@" not in text
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 28
 
 
 # the card

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 import moo
 from moo.confirmation import TEST_OPENED
-from moo.decision import recommend, scales
+from moo.decision import contenders, recommend, scales
 from moo.errors import InputError, ProblemError
 from moo.evaluation import Estimate, Evaluation
+from moo.judging import judged_trials
 from moo.metrics import Metric
 from moo.problem import Constraint, Problem
 from moo.results import FinishedTrial, Results
@@ -370,3 +371,24 @@ def test_a_stored_study_recommends_as_its_results_do_and_counts_what_still_runs(
     )
     assert found.trial.estimate("latency_p50").value <= 7e-4
     assert (results.n_running, results.openings) == (1, (opening,))
+
+
+@settings(max_examples=100, deadline=None)
+@given(random_results(max_trials=12), st.floats(0, 4), st.floats(0, 4), st.floats(0.1, 5))
+def test_among_the_contenders_the_choice_is_the_same_for_any_bounds(results, cost, gain, weight):
+    bounds = [f"cost <= {cost:.2f}"] * ("cost <= 2" in results.constraint_keys)
+    bounds += [f"gain >= {gain:.2f}"] * ("gain >= 1" in results.constraint_keys)
+    metrics = {metric.name: metric for metric in results.metrics}
+    moved = Problem(results.problem.objectives, tuple(Constraint.parse(text, metrics) for text in bounds))
+
+    def chosen(trials):
+        judged = judged_trials(moved, moved.bounds(), trials)
+        among = replace(results, problem=moved, bounds=moved.bounds(), trials=judged)
+        found = recommend(among, weights={results.problem.objectives[0].metric.name: weight})
+        return found and (found.trial.number, {trial.number for trial in found.front})
+
+    among = contenders(results)
+    everyone, few = chosen(results.trials), chosen(among)
+    assert (few and few[1]) == (everyone and everyone[1])
+    if scales(results) == scales(replace(results, trials=among)):
+        assert few == everyone

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import warnings
+from urllib.parse import quote
 
 import optuna
 import pytest
@@ -16,7 +17,7 @@ import moo
 from moo.errors import ProblemError, StorageError, StudyMismatchError
 from moo.evaluation import Estimate
 from moo.foreign import foreign_results, is_storage
-from moo.storage import STUDY
+from moo.storage import STUDY, hide_password
 from objectives import FunctionTask
 
 
@@ -212,6 +213,42 @@ def test_a_study_without_trials_is_empty_and_no_error(url) -> None:
     assert len(results.problem.objectives) == 2
 
 
+@pytest.mark.parametrize(
+    "noise",
+    [
+        *("text", [1], 3, {"objectives": "ab", "constraints": [1]}, {"objectives": [True]}),
+        *({"objectives": [-1.0]}, {"objectives": [10**400]}, {"objectives": [math.inf]}),
+        *({"objectives": [1.7e308]}, {"constraints": {"c": "x"}}),
+    ],
+)
+def test_a_deviation_that_is_none_makes_no_interval(url, noise) -> None:
+    study = made(url, directions=["minimize"])
+    add(study, [1.5], constraints={"c": -0.5}, user_attrs={"moo:noise": noise})
+    trial = foreign_results(url).trials[0]
+    assert (trial.estimate("value"), trial.estimate("c")) == (Estimate(1.5), Estimate(-0.5))
+
+
+def test_numbers_of_any_size_are_read(url) -> None:
+    study = made(url, directions=["minimize"])
+    add(study, [1e308], user_attrs={"n": 10**400})
+    add(study, [-math.inf], user_attrs={"n": 3})
+    results = foreign_results(url)
+    assert [trial.estimate("value").value for trial in results.trials] == [1e308, -math.inf]
+    assert results.trials[0].estimate("n") == Estimate(None, reason="stored as a number beyond 64 bits")
+    assert results.trials[1].estimate("n").value == 3
+
+
+@pytest.mark.parametrize("key", ["evaluation", "partial", "failure", "parent", "baseline", "duration_s"])
+def test_attributes_called_as_this_project_s_are_none_of_a_foreign_trial(url, key) -> None:
+    study = made(url, directions=["minimize"])
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+        values = [1.0] if state == TrialState.COMPLETE else None
+        add(study, values, state=state, user_attrs={f"moo:{key}": "text"})
+    results = foreign_results(url)
+    assert [trial.state for trial in results.trials] == ["complete", "pruned", "failed"]
+    assert not any(trial.is_baseline or trial.parent is not None for trial in results.trials)
+
+
 # a study of this project
 
 
@@ -245,6 +282,17 @@ def test_a_study_of_a_newer_format_is_refused(own) -> None:
     study.set_user_attr(STUDY, {**study.user_attrs[STUDY], "schema": "moo.study/99"})
     with pytest.raises(StudyMismatchError, match="moo.study/99"):
         foreign_results(own)
+
+
+@pytest.mark.parametrize(
+    "record", ["text", {"schema": "moo.study/1"}, {"schema": "moo.study/1", "problem": 3}]
+)
+def test_a_study_with_a_damaged_record_is_refused_in_one_line(url, record) -> None:
+    study = made(url, directions=["minimize"])
+    add(study, [1.0])
+    study.set_user_attr(STUDY, record)
+    with pytest.raises(StorageError, match="but not as moo writes it: the study is damaged, or not moo's"):
+        foreign_results(url)
 
 
 # where studies live
@@ -333,10 +381,58 @@ def test_what_is_not_there_is_not_made(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://ann:s3cret@localhost:1/moo", "nosuchdriver://ann:s3cret@h/moo", "redis://ann:s3cret@h/0"],
+    [
+        *(
+            "postgresql://ann:s3cret@localhost:1/moo",
+            "nosuchdriver://ann:s3cret@h/moo",
+            "redis://ann:s3cret@h/0",
+        ),
+        *("postgresql://ann:x/s3cret@h:no/moo", "postgresql://ann:s3cret:s3cret@h:no/moo"),
+        *("nosuchdriver://ann:x@s3cret@h/moo", "nosuchdriver://ann:x%40s3cret@h/moo"),
+    ],
 )
 def test_a_password_is_in_no_message(url) -> None:
     with pytest.raises(StorageError) as caught:
         foreign_results(url)
     assert "s3cret" not in str(caught.value)
     assert "ann:***@" in str(caught.value)
+
+
+_SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(
+    driver=st.sampled_from(["postgresql", "mysql+pymysql", "redis"]),
+    user=st.text("abz09._-@%", max_size=5),
+    password=_SECRET | st.text("@:/?#%& ", min_size=1, max_size=6),
+    rest=st.sampled_from(["h/moo", "h:5432/moo?sslmode=require", "[::1]:1/m", ""]),
+    is_quoted=st.booleans(),
+)
+def test_whatever_a_password_is_it_is_hidden_from_a_url_and_from_a_message(
+    driver, user, password, rest, is_quoted
+) -> None:
+    written = quote(password, safe="") if is_quoted else password
+    shown = f"{driver}://{user}:***@{rest}"
+    assert hide_password(f"{driver}://{user}:{written}@{rest}") == shown
+    message = f"Could not parse SQLAlchemy URL from string '{driver}://{user}:{written}@{rest}'"
+    assert hide_password(message) == f"Could not parse SQLAlchemy URL from string '{shown}'"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql:/ann:s3cret@h/x", "postgresql:/ann:***@h/x"),
+        ("postgresql//ann:s3cret@h/x", "postgresql//ann:***@h/x"),
+        ("postgresql://h/x?user=ann&password=s3cret&a=b", "postgresql://h/x?user=ann&password=***&a=b"),
+        (
+            "mssql://?odbc_connect=UID%3Da%3BPWD%3Ds3cret%3BX%3D1",
+            "mssql://?odbc_connect=UID%3Da%3BPWD%3D***%3BX%3D1",
+        ),
+        ("postgresql://ann@h:5432/x", "postgresql://ann@h:5432/x"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("C:/a/b.db", "C:/a/b.db"),
+    ],
+)
+def test_passwords_are_hidden_wherever_a_url_has_them_and_nothing_else_is(url, shown) -> None:
+    assert hide_password(url) == shown

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from moo.errors import ProblemError
 from moo.evaluation import Estimate
-from moo.metrics import BUILT_IN, Metric, format_estimate, format_value, parse_quantity
+from moo.metrics import BUILT_IN, Metric, find_metric, format_estimate, format_value, parse_quantity
+from moo.problem import Constraint
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,24 @@ def test_a_metric_name_that_no_one_could_type_in_a_constraint_is_refused() -> No
 @pytest.mark.parametrize(("value", "shown"), [(1.0, "100%"), (0.9997, "99.97%"), (0.99999, "99.99%")])
 def test_what_is_not_perfect_never_reads_as_100_percent(value: float, shown: str) -> None:
     assert format_value(value, BUILT_IN["accuracy"]) == shown
+
+
+@pytest.mark.parametrize(
+    "name", ["\u6df1\u5ea6", "\u0432\u0440\u0435\u043c\u044f", "pr\u00e9cision", "\u03bc_1"]
+)
+def test_a_name_may_be_of_any_script_and_bounded(name):
+    metric = Metric(name=name)
+    constraint = Constraint.parse(f"{name}<=3", {name: metric})
+    assert (str(constraint), constraint.metric) == (f"{name} <= 3", metric)
+
+
+def test_a_name_is_the_same_however_its_accents_are_written():
+    metric = Metric(name="pre\u0301cision")
+    assert metric == Metric(name="pr\u00e9cision")
+    assert find_metric("pre\u0301cision", {metric.name: metric}) is metric
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a b", "a-b", "a\u2028b", "\u00b2", "%"])
+def test_what_is_no_name_in_any_script_is_refused(name):
+    with pytest.raises(ProblemError, match="letters, digits and underscores"):
+        Metric(name=name)

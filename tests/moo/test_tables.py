@@ -243,6 +243,7 @@ def test_any_heading_can_be_an_objective_and_a_constraint_by_its_own_text(table,
     assert results.table().columns.is_unique
 
 
+@settings(deadline=None)
 @given(
     texts=st.lists(
         st.text(max_size=8) | st.sampled_from(["a", "a_low", "A b", "A_b", "tags", "accuracy", "延"])
@@ -395,3 +396,19 @@ def test_a_file_that_is_no_parquet_is_refused(table) -> None:
     pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     with pytest.raises(InputError, match="is no Parquet file"):
         read_table(table(b"PAR1 and no more", "t.parquet"), minimize=["a"])
+
+
+@pytest.mark.parametrize("asked", ["\u5ef6\u8fdf (ms)", "\u5ef6\u8fdf_ms"])
+def test_headings_of_any_script_stay_readable_in_objectives_and_constraints(table, asked):
+    path = table("\u6a21\u578b,\u7cbe\u5ea6,\u5ef6\u8fdf (ms)\na,1,5\nb,2,7\n")
+    results = read_table(
+        path,
+        maximize=["\u7cbe\u5ea6"],
+        minimize=[asked],
+        constraints=[f"{asked} <= 6"],
+        label="\u6a21\u578b",
+    )
+    assert [metric.name for metric in results.problem.metrics] == ["\u7cbe\u5ea6", "\u5ef6\u8fdf_ms"]
+    assert results.problem.metrics[1].title == "\u5ef6\u8fdf (ms)"
+    assert results.constraint_keys == ("\u5ef6\u8fdf_ms <= 6",)
+    assert [trial.name for trial in results.front] == ["a"]

@@ -69,6 +69,17 @@ class Opened:
         """Type into a number field, and leave it."""
         self.set_value(selector, value, "change")
 
+    def go_to(self, fragment: str) -> None:
+        """Set the part of the address after the #, as if typed there, and wait until the page shows it."""
+        self.page.evaluate(
+            """([fragment, painted]) => new Promise((done) => {
+              addEventListener(painted, () => done(), { once: true });
+              history.replaceState(null, "", location.href.split("#")[0] + fragment);
+              dispatchEvent(new HashChangeEvent("hashchange"));
+            })""",
+            [fragment, PAINTED],
+        )
+
     def settled(self) -> None:
         """Wait until what was done is shown."""
         self.page.evaluate(

@@ -22,6 +22,16 @@ def labelled() -> Results:
     return replace(base, trials=trials)
 
 
+def table() -> Results:
+    """Rows of a table, each with a label and one setting."""
+    base = pairs([(0.9, 0.001), (0.95, 0.002), (0.97, 0.02), (0.8, 0.003)])
+    trials = tuple(
+        replace(each, label=f"model-{each.number}", params={"family": "abcd"[each.number % 2]})
+        for each in base.trials
+    )
+    return replace(base, study_name="models", task="table models.csv", trials=trials, is_search=False)
+
+
 def many_metrics(n: int) -> Results:
     """Two objectives and further metrics that only some candidates have."""
     rng = np.random.default_rng(0)

@@ -33,12 +33,22 @@ def digits(tmp_path_factory):
     return reports.write(samples.digits(), tmp_path_factory.mktemp("digits"))
 
 
-@pytest.fixture
-def opened(browser, digits):
+@pytest.fixture(scope="module")
+def one_page(browser, digits):
     page = open_page(browser, digits)
     yield page
-    assert page.log == []
     page.page.context.close()
+
+
+@pytest.fixture
+def opened(one_page):
+    """The page of `digits`, as it starts: all its state is in its address."""
+    one_page.go_to("")
+    one_page.page.mouse.move(0, 0)
+    one_page.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    one_page.settled()
+    yield one_page
+    assert one_page.log == []
 
 
 STUDIES = {
@@ -55,7 +65,16 @@ STUDIES = {
     "one objective": samples.many_objectives(1),
     "five objectives": samples.many_objectives(5),
     "thirty metrics": pages.many_metrics(30),
+    "table": pages.table(),
 }
+
+
+def write_page(results, folder, *, assets="inside"):
+    """The page without the figures beside it, which take longer."""
+    folder.mkdir(exist_ok=True)
+    for name, text in page_files(results, choose(results), found(results), assets=assets).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder / "index.html"
 
 
 @pytest.fixture(scope="module")
@@ -65,32 +84,38 @@ def written(tmp_path_factory):
 
     def path_of(name):
         if name not in paths:
-            results = STUDIES[name]
-            paths[name] = tmp_path_factory.mktemp("page") / "index.html"
-            paths[name].write_text(
-                page_files(results, choose(results), found(results))["index.html"], encoding="utf-8"
-            )
+            paths[name] = write_page(STUDIES[name], tmp_path_factory.mktemp("page"))
         return paths[name]
 
     return path_of
 
 
 @pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 375), ("light", 1300)])
-def test_a_page_is_drawn_silently_asks_for_nothing_and_recommends_what_python_does(
-    browser, name, scheme, width, written
-):
+def test_a_page_is_drawn_silently_asks_for_nothing_and_recommends_what_python_does(browser, name, written):
     path, expected = written(name), recommend(STUDIES[name])
-    page = open_page(browser, path, color_scheme=scheme, viewport={"width": width, "height": 900})
-    page.page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
-    page.settled()
+    page = open_page(browser, path, color_scheme="dark", viewport={"width": 375, "height": 900})
+    for scheme, width in (("dark", 375), ("light", 1300)):  # as a telephone that is turned, and at dawn
+        page.page.set_viewport_size({"width": width, "height": 900})
+        page.page.emulate_media(color_scheme=scheme)
+        page.page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+        page.settled()
+        page.settled()
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert (page.page.locator("#front-chart path.point").count() > 0) is (name != "empty")
+        if name != "empty":
+            assert share_of_points(page) > 0.6
+            assert_decides_alike(page, expected)
     assert page.log == []
     assert page.asked == [path.as_uri()]
-    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert (page.page.locator("#front-chart path.point").count() > 0) is (name != "empty")
-    if name != "empty":
-        assert_decides_alike(page, expected)
     page.page.context.close()
+
+
+def share_of_points(page):
+    """How much of the chart's width is for the points."""
+    return page.page.evaluate(
+        "() => { const chart = document.querySelector('#front-chart .plot');"
+        " return chart.querySelector('.nsewdrag').getBoundingClientRect().width / chart.clientWidth; }"
+    )
 
 
 def assert_decides_alike(page, expected):
@@ -111,6 +136,16 @@ def assert_decides_alike(page, expected):
 
 def chosen_by_hand(record, bounds, weights):
     """The rule once more, from report.json alone: bounds on metrics by name, each `(sense, bound)`."""
+    signs = np.array([-1.0 if o["direction"] == "maximize" else 1.0 for o in record["objectives"]])
+    is_log = [o["scale"] == "log10" for o in record["objectives"]]
+
+    def losses_of(some):
+        values = [[c["metrics"][o["metric"]]["value"] for o in record["objectives"]] for c in some]
+        return np.array(values, dtype=float).reshape(len(some), len(signs)) * signs
+
+    def marks_of(some):
+        return np.where(is_log, np.log10(np.where(is_log, losses_of(some), 1.0)), losses_of(some))
+
     kept = [
         c
         for c in record["candidates"]
@@ -118,17 +153,16 @@ def chosen_by_hand(record, bounds, weights):
         and c["ruled_out"] is None
         and all(_keeps(c, name, *b) for name, b in bounds.items())
     ]
-    signs = [-1.0 if o["direction"] == "maximize" else 1.0 for o in record["objectives"]]
-    values = [[c["metrics"][o["metric"]]["value"] for o in record["objectives"]] for c in kept]
-    losses = np.array(values, dtype=float).reshape(len(kept), len(signs)) * signs
-    on_front = nondominated(losses) if len(kept) else []
-    front, losses = list(itertools.compress(kept, on_front)), losses[on_front] if len(kept) else losses
+    on_front = nondominated(losses_of(kept)) if kept else []
+    front = list(itertools.compress(kept, on_front))
     if not front:
         return None, set()
-    is_log = [o["scale"] == "log10" for o in record["objectives"]]
-    marks = np.where(is_log, np.log10(np.where(is_log, losses, 1.0)), losses)
-    spans = np.ptp(marks, axis=0)
-    scaled = (marks - marks.min(axis=0)) / np.where(spans > 0, spans, 1.0)
+    as_set = set(record["recommended"]["front"]) if record["recommended"] else set()
+    by = marks_of([c for c in record["candidates"] if c["id"] in as_set] or front)
+    marks = marks_of(front)
+    ideal = np.minimum(marks.min(axis=0), by.min(axis=0))
+    spans = np.where(by.max(axis=0) > ideal, by.max(axis=0), marks.max(axis=0)) - ideal
+    scaled = (marks - ideal) / np.where(spans > 0, spans, 1.0)
     keys = zip(
         (scaled * weights).max(axis=1).round(12), (scaled * weights).sum(axis=1).round(12), strict=True
     )
@@ -257,6 +291,66 @@ def test_a_range_dragged_on_an_axis_is_selected_everywhere(opened):
     assert selected
     assert min(selected) >= max(others)
     assert f"Selected ({len(selected)})" in opened.page.inner_text("#candidates .tabs")
+
+
+def test_a_range_of_an_axis_is_selected_by_keyboard(opened):
+    accuracy = "[...view.selected].map((i) => model.columns.get('accuracy').value[i])"
+    everything = opened.state(
+        "model.all.filter((i) => !model.isPruned[i]).map((i) => model.columns.get('accuracy').value[i])"
+    )
+    opened.page.focus("#parallel-chart .handle >> nth=0")
+    for _ in range(14):
+        opened.page.keyboard.press("ArrowUp")
+        opened.settled()
+    lowest, highest = min(everything), max(everything)
+    from_ = lowest + 0.7 * (highest - lowest)
+    assert sorted(opened.state(accuracy)) == sorted(value for value in everything if value >= from_)
+    for _ in range(2):
+        opened.page.keyboard.press("Shift+ArrowDown")
+        opened.settled()
+    to = lowest + 0.9 * (highest - lowest)
+    assert sorted(opened.state(accuracy)) == sorted(value for value in everything if from_ <= value <= to)
+    assert "to" in opened.page.get_attribute("#parallel-chart .handle >> nth=0", "aria-valuetext")
+    opened.page.keyboard.press("Escape")
+    opened.settled()
+    assert opened.state("view.selected.size") == 0
+
+
+def test_who_is_best_in_one_objective_under_the_bounds_is_said(opened):
+    opened.type_number("#bound-0-field", 200)
+    found = recommend(samples.digits(), constraints=["latency_p95 <= 200 us"])
+    most = max(found.front, key=lambda trial: trial.estimate("accuracy").value)
+    assert f"Highest accuracy: trial {most.number}, with" in opened.page.inner_text("#ends")
+
+
+def test_on_paper_each_number_stands_under_its_heading(opened):
+    opened.page.emulate_media(media="print")
+    cells = opened.page.evaluate(
+        "() => ['thead', 'tbody'].map((part) => [...document.querySelector(`#candidates ${part} tr`).cells]"
+        ".map((cell) => cell.getBoundingClientRect()).filter((box) => box.width).map((box) => box.left))"
+    )
+    opened.page.emulate_media(media="screen")
+    assert cells[0] == cells[1]
+
+
+def test_a_share_is_within_the_range_that_is_said_of_it(browser, tmp_path):
+    results = samples.pairs([(0.9, 0.001), (0.8, 0.0005)])
+    page = open_page(browser, write_page(results, tmp_path))
+    for share in (50, 33.3, 66.7, 12.34):
+        page.type_number("#weight-0-field", share)
+        for index, now in enumerate((share, 100 - share)):
+            text = page.page.inner_text(f".slider:has(#weight-{index}-slider) .note")
+            low, high = (float(end) for end in re.findall(r"([\d.]+)%", text))
+            assert low - 0.05 <= now <= high + 0.05, text
+    page.page.context.close()
+
+
+def test_a_table_is_spoken_of_as_a_table(browser, written):
+    page = open_page(browser, written("table"))
+    text = page.page.inner_text("main")
+    assert "As the report was set" in text
+    assert not re.search(r"\btrials?\b|\bstudy\b", text)
+    page.page.context.close()
 
 
 def test_pinned_candidates_stand_side_by_side_and_what_differs_is_marked(opened):
@@ -415,17 +509,24 @@ HOSTILE_FRAGMENTS = [
 
 
 @pytest.mark.parametrize("fragment", HOSTILE_FRAGMENTS, ids=range(len(HOSTILE_FRAGMENTS)))
-def test_a_hostile_address_does_no_harm(browser, digits, fragment):
+def test_a_hostile_address_does_no_harm(opened, fragment):
+    opened.go_to(fragment)
+    assert opened.recommended == recommend(samples.digits()).trial.number
+    assert opened.page.locator("#candidates table").count() == 1
+
+
+def test_a_page_that_starts_with_a_hostile_address_is_drawn(browser, digits):
+    fragment = "#" + "&".join(each[1:] for each in HOSTILE_FRAGMENTS[:5])
     page = open_page(browser, digits, fragment=fragment)
     assert page.log == []
     assert page.recommended == recommend(samples.digits()).trial.number
-    assert page.page.locator("#candidates table").count() == 1
+    assert page.page.locator("#front-chart path.point").count() > 0
     page.page.context.close()
 
 
 def test_a_script_that_is_written_into_the_page_does_not_run(browser, tmp_path):
     for assets in ("inside", "beside"):
-        path = reports.write(samples.digits(), tmp_path / assets, assets=assets)
+        path = write_page(samples.digits(20), tmp_path / assets, assets=assets)
         (path.parent / "other.js").write_text("document.title = 'ran'")
         injected = (
             "<script>document.title = 'ran'</script><script src='other.js'></script>"
@@ -454,7 +555,7 @@ def test_hostile_names_run_nothing_and_stand_as_they_are(browser, written):
 
 
 def test_with_its_scripts_beside_it_the_page_works_and_asks_for_these_alone(browser, tmp_path):
-    path = reports.write(samples.digits(), tmp_path, assets="beside")
+    path = write_page(samples.digits(20), tmp_path, assets="beside")
     assert path.stat().st_size < 500_000
     page = open_page(browser, path)
     page.page.wait_for_selector("#front-chart path.point")
@@ -466,10 +567,8 @@ def test_with_its_scripts_beside_it_the_page_works_and_asks_for_these_alone(brow
 
 
 def test_only_a_page_of_rows_is_in_the_table_and_a_slider_is_answered(browser, tmp_path):
-    results = samples.digits(1000)
-    path = tmp_path / "index.html"
-    path.write_text(page_files(results, choose(results), found(results))["index.html"], encoding="utf-8")
-    page = open_page(browser, path)
+    results = samples.digits(500)
+    page = open_page(browser, write_page(results, tmp_path))
     page.page.click("#candidates [data-tab=all]")
     page.settled()
     assert page.page.locator("#candidates tbody tr").count() == 50

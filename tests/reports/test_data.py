@@ -3,12 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from moo.decision import contenders
 from moo.evaluation import Estimate
 from moo.metrics import BUILT_IN, Metric
 from moo.pareto import hypervolume_history
 from moo.problem import Problem
+from reports import _data
 from reports._axes import axis_unit, choose_metrics, make_axis
-from reports._data import MAX_DRAWN, front_chart, shown_candidates
+from reports._data import MAX_DRAWN, candidates, front_chart, page_candidates, shown_candidates
+from reports._found import left_out_text
 from reports._history import history
 from tests.reports import samples
 
@@ -216,3 +219,19 @@ def test_history_of_a_single_point_is_whole_from_the_start():
 
 def test_a_metric_of_the_user_without_unit_is_drawn_as_it_is():
     assert axis_unit(Metric(name="score"), [0.5, 7.0]) == ("", 1.0)
+
+
+def test_of_too_many_candidates_the_page_gets_all_it_may_choose_and_a_sample(monkeypatch):
+    results = samples.digits(200)
+    assert page_candidates(results) == candidates(results)
+    assert left_out_text(results) is None
+    monkeypatch.setattr(_data, "MAX_ON_PAGE", 20)
+    kept = page_candidates(results)
+    assert results.baseline is not None
+    trials = [*results.front, *contenders(results), results.baseline]
+    needed = {trial.number for trial in trials}
+    assert len(needed) > len(results.front) + 1
+    assert needed <= {trial.number for trial in kept}
+    assert len(kept) == len(needed) + 20
+    assert [trial.number for trial in kept] == sorted(trial.number for trial in kept)
+    assert f"hold {len(kept)} of {len(candidates(results))} candidates" in left_out_text(results)

@@ -227,3 +227,12 @@ def test_a_csv_of_hostile_names_can_be_read_back():
     rows = list(csv.DictReader(io.StringIO(candidates_csv(samples.hostile()), newline="")))
     assert len(rows) == len([t for t in samples.hostile().trials if t.state != "failed"])
     assert rows[0][f"param_{samples.HOSTILE}"] == samples.HOSTILE
+
+
+def test_each_candidate_and_each_failure_is_one_line_of_the_json():
+    results = samples.digits()
+    lines = report_json(results, choose(results)).splitlines()
+    found = record(results)
+    ids = [json.loads(line.rstrip(","))["id"] for line in lines if line.startswith(' {"id": ')]
+    assert ids == [entry["id"] for entry in (*found["candidates"], *found["failed"])]
+    assert strict_loads("\n".join(lines)) == strict_loads(json.dumps(found))

@@ -240,3 +240,31 @@ def test_without_a_feasible_candidate_there_is_no_choice(function, points, feasi
 def test_wrong_input_is_refused(function, points, weights, options, message) -> None:
     with pytest.raises(ValueError, match=message):
         function(points, weights, **options)
+
+
+@given(weighted(), st.data())
+def test_leaving_out_who_is_not_chosen_changes_nothing_on_a_fixed_scale(case, data) -> None:
+    points, weights = case
+    everyone = np.ones(len(points), dtype=bool)
+    whole = chebyshev_choice(points, weights)
+    left = np.array(data.draw(st.lists(st.booleans(), min_size=len(points), max_size=len(points))))
+    left[whole.index] = True
+    again = chebyshev_choice(points, weights, feasible=left, scaled_by=everyone)
+    assert (again.index, again.score) == (whole.index, whole.score)
+
+
+def test_the_scale_is_that_of_those_named_and_is_extended_by_who_is_better() -> None:
+    losses = [[0.0, 10.0], [10.0, 0.0], [4.0, 4.0], [-10.0, 20.0]]
+    by = [True, True, True, False]
+    kept = chebyshev_choice(losses, [1, 1], feasible=[False, True, True, False], scaled_by=by)
+    assert (kept.ideal.tolist(), kept.nadir.tolist()) == ([0, 0], [10, 10])
+    assert (kept.index, kept.score) == (2, 0.2)
+    wider = chebyshev_choice(losses, [1, 1], scaled_by=by)
+    assert (wider.ideal.tolist(), wider.nadir.tolist()) == ([-10, 0], [10, 10])
+    assert wider.scaled.max() == 2.0  # who is worse than all that make the scale is beyond 1
+
+
+def test_without_anyone_to_make_the_scale_the_front_makes_it() -> None:
+    losses = [[0.0, 10.0], [10.0, 0.0], [4.0, 4.0]]
+    nobody = chebyshev_choice(losses, [1, 2], scaled_by=[False] * 3)
+    assert nobody.terms.tolist() == chebyshev_choice(losses, [1, 2]).terms.tolist()
