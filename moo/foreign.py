@@ -327,9 +327,12 @@ def _estimate(value: float | None, sd: object = None) -> Estimate:
     """Return a value with the 95% interval that its standard deviation makes, if it has one."""
     try:
         number = math.nan if value is None else float(value)
-        deviation = float(sd) if isinstance(sd, int | float) and _is_number(sd) else math.nan
     except OverflowError:  # whole numbers have any size
         return Estimate(None, reason="stored as a number beyond 64 bits")
+    try:
+        deviation = float(sd) if isinstance(sd, int | float) and _is_number(sd) else math.nan
+    except OverflowError:
+        deviation = math.nan
     if math.isnan(number):
         return Estimate(None, reason="stored as no number")
     low, high = number - _Z * deviation, number + _Z * deviation

@@ -64,8 +64,8 @@ def test_values_directions_parameters_and_durations_are_the_study_s(url) -> None
     [
         (None, ["value"]),
         (["accuracy"], ["accuracy"]),
-        (["Val. loss <µ>"], ["Val_loss"]),
-        (["损失"], ["number_1"]),
+        (["Val. loss <\u00b5>"], ["Val_loss_\u03bc"]),
+        (["损失"], ["损失"]),
         (["tags"], ["tags_2"]),
     ],
 )
