@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?=
-TESTS ?= -n 2
+TESTS ?= -n 2 --dist loadgroup
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

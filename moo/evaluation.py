@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ class Evaluation:
         environment: The fingerprint of the machine, or None.
         files: Other files of the trial, such as raw samples, by role; paths relative to the sweep's folder.
         curve: What training reported: step, then values by name.
-        seconds: Wall time of each stage, in seconds.
+        seconds: Wall time of each stage, in seconds. Beside them `wait`, what its measurements waited for
+            other processes to pause, and `paused`, what its work waited for their measurements.
         variants: The same trained model deployed otherwise: for each the parameters that differ, and its own
             evaluation. Each becomes a trial of its own; they are no part of the stored form.
     """
@@ -159,6 +161,11 @@ class TrialContext:
         violated: Lines on the constraints that metric values violate: `beyond_doubt`, or by value alone.
         should_stop: Told quality at a step of training; True where the pruner stops the trial. None without
             a pruner.
+        measuring: A context to time a candidate in: other processes of the sweep on this machine do not work
+            meanwhile. It begins when they have paused.
+        pause: To be called after each step of long work, so that others' measurements can begin; returns the
+            seconds that it waited for them.
+        stage_ended: Told the name of each stage that ended and its seconds.
     """
 
     root: Path
@@ -171,6 +178,9 @@ class TrialContext:
     check: Callable[[Evaluation], None] = lambda partial: None  # noqa: ARG005
     violated: Callable[..., list[str]] = lambda metrics, *, beyond_doubt=True: []  # noqa: ARG005
     should_stop: Callable[[int, Mapping[str, float]], bool] | None = None
+    measuring: Callable[[], AbstractContextManager[None]] = nullcontext
+    pause: Callable[[], float] = lambda: 0.0
+    stage_ended: Callable[[str, float], None] = lambda name, seconds: None  # noqa: ARG005
 
     def path_of(self, name: str) -> str:
         """Return the path of a file in the trial's folder as an evaluation has it."""

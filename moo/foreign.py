@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from moo import storage as stored
 from moo.errors import ProblemError, StorageError, did_you_mean
 from moo.evaluation import Estimate, Evaluation
+from moo.journal import JOURNAL_ENDINGS
 from moo.judging import bounds_on, judged_trials
 from moo.metrics import Direction, Metric
 from moo.naming import listed, metric_names, split_constraint
@@ -30,7 +31,7 @@ from moo.study import Study
 __all__ = ["foreign_results", "is_storage"]
 
 _DATABASES = (".db", ".sqlite", ".sqlite3")
-_JOURNALS = (".log", ".journal", ".jsonl")
+
 _SQLITE_BEGINS = b"SQLite format 3\0"
 _JOURNAL_BEGINS = b'{"op_code"'
 _DIRECTIONS: Mapping[StudyDirection, Direction] = {
@@ -107,7 +108,7 @@ def _own_problem(database: BaseStorage, study: optuna.Study) -> Problem:
 
 def is_storage(path: Path) -> bool:
     """Return whether a file is a study's storage, by its ending or how it begins; else it may be a table."""
-    if path.suffix.lower() in (*_DATABASES, *_JOURNALS):
+    if path.suffix.lower() in (*_DATABASES, *JOURNAL_ENDINGS):
         return True
     try:
         with path.open("rb") as file:

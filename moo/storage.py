@@ -21,18 +21,24 @@ import os
 import re
 import time
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 import sqlalchemy.exc
 from optuna.distributions import distribution_to_json
-from optuna.storages import BaseStorage
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
 from moo.errors import InputError, StorageError, StudyMismatchError
 from moo.evaluation import Evaluation
+from moo.journal import JOURNAL_ENDINGS, open_journal
+from moo.patience import PATIENCE_S, PatientStorage, said_by, sqlstate
 from moo.problem import Problem
 from moo.results import FinishedTrial, State
 
@@ -42,6 +48,7 @@ __all__ = [
     "finished_trial",
     "first_line",
     "hide_password",
+    "journal_file",
     "open_storage",
     "open_study",
     "sqlite_file",
@@ -59,6 +66,22 @@ DURATION = "moo:duration_s"
 BASELINE = "moo:baseline"
 
 _MARKER = ".moo-study"
+_BEGINNING_S = 3.0  # for which another process may be between creating a study and saying what it is
+_SQLITE_LOCK_S = 60.0  # that SQLite waits for another writer
+_POSTGRESQL: Mapping[str, Any] = {
+    "client_encoding": "utf8",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Of libpq: a host that is gone without a word is noticed after 25 s, where TCP alone takes hours."""
+_OPENING_ERRORS = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ValueError, OSError)
+_CREATING_ERRORS = (
+    sqlalchemy.exc.IntegrityError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.ProgrammingError,
+)
 _STATES: Mapping[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -83,35 +106,123 @@ def hide_password(url: str) -> str:
     return re.sub(option, r"\1***", shown, flags=re.IGNORECASE)
 
 
-def open_storage(url: str) -> BaseStorage:
-    """Return the storage behind a URL, its tables created if it is new.
+def open_storage(url: str, *, patience_s: float = PATIENCE_S) -> BaseStorage:
+    """Return the storage behind a URL or of a journal file, made if it is new.
+
+    It waits while the database is away or locked, and goes on where it was (`moo.patience`). Opening it does
+    not wait: whoever typed a wrong host or password learns it at once.
 
     Args:
-        url: As SQLAlchemy takes them, such as `sqlite:///digits.db`.
+        url: As SQLAlchemy takes them, such as `sqlite:///digits.db` or `postgresql://ann@host/moo`; or the
+            path of a journal file of Optuna, which ends in `.log`, `.journal` or `.jsonl`.
+        patience_s: How long a call to the opened storage waits.
 
     Raises:
         StorageError: If it cannot be opened.
     """
     shown = hide_password(url)
-    if "://" not in url:
+    journal = journal_file(url)
+    if "://" not in url and journal is None:
         example = f"sqlite:///{Path(url).name or 'study.db'}"
-        raise StorageError(f"storage {shown!r}: expected a URL, such as '{example}'")
-    _check_sqlite_file(url)
+        raise StorageError(
+            f"storage {shown!r}: expected a URL, such as '{example}', or the path of a journal file,"
+            f" which ends in {', '.join(JOURNAL_ENDINGS)}"
+        )
+    if journal is not None:
+        _check_file(shown, journal, b"{", "a journal of Optuna")
+    sqlite = sqlite_file(url)
+    if sqlite is not None:
+        _check_file(shown, sqlite, b"SQLite format 3", "an SQLite database")
     try:
-        return _connect(url)
+        storage = _connect(url) if journal is None else open_journal(journal)
     except ImportError as error:
-        raise StorageError(f"storage {shown!r}: its driver is not installed: {error}") from error
-    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
-        raise StorageError(f"storage {shown!r} cannot be opened: {first_line(error)}") from error
+        raise StorageError(
+            f"storage {shown!r}: its driver is not installed: {_driver(url, error)}"
+        ) from error
+    except _OPENING_ERRORS as error:
+        said, password = first_line(error), _password(url)
+        said = said.replace(password, "***") if password else said
+        raise StorageError(f"storage {shown!r} cannot be opened: {said}") from (None if password else error)
+    return PatientStorage(storage, patience_s=patience_s)
+
+
+def journal_file(storage: str) -> Path | None:
+    """Return the path of a journal file, None for anything else.
+
+    >>> journal_file("team/study.log"), journal_file("sqlite:///study.log")
+    (PosixPath('team/study.log'), None)
+    """
+    path = Path(storage)
+    return path if "://" not in storage and path.suffix.lower() in JOURNAL_ENDINGS else None
 
 
 def _connect(url: str) -> BaseStorage:
-    """Connect; once more where another process was just creating the tables."""
+    """Connect; again where another process was just creating the tables."""
+    address = _address(url)
+    text = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # a template
+    options = _engine_options(address)
+    for pause_s in (0.5, 1.0, 2.0):
+        try:
+            return _closing(RDBStorage(text, options))
+        except _CREATING_ERRORS as error:
+            if address.get_backend_name() == "postgresql" and sqlstate(error) is None:
+                raise  # nobody answered
+        time.sleep(pause_s)
+    return _closing(RDBStorage(text, options))
+
+
+def _closing(database: RDBStorage) -> BaseStorage:
+    """Return the storage with Optuna's cache; its connections are closed with it, but not by a fork of it."""
+    storage, owner = get_storage(database), os.getpid()
+
+    def close(engine: sqlalchemy.Engine) -> None:
+        if os.getpid() == owner:
+            engine.dispose()
+
+    weakref.finalize(storage, close, database.engine)
+    return storage
+
+
+def _address(url: str) -> sqlalchemy.URL:
+    """Return the parts of a URL; for PostgreSQL with the driver that is installed.
+
+    Raises:
+        ValueError: If it is none. The message says nothing of it: what cannot be parsed may be a password.
+    """
     try:
-        return optuna.storages.get_storage(url)
-    except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError):
-        time.sleep(1.0)
-        return optuna.storages.get_storage(url)
+        address = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ValueError("expected a URL, such as postgresql://user@host/database") from None
+    if address.drivername in ("postgres", "postgresql"):
+        has_psycopg = find_spec("psycopg") is not None or find_spec("psycopg2") is None
+        address = address.set(drivername=f"postgresql+psycopg{'' if has_psycopg else '2'}")
+    return address
+
+
+def _engine_options(address: sqlalchemy.URL) -> dict[str, Any]:
+    """Return how SQLAlchemy is to connect; what the URL itself says counts."""
+    backend, _, driver = address.drivername.partition("+")
+    if backend == "sqlite":
+        own: Mapping[str, Any] = {"timeout": _SQLITE_LOCK_S}
+    elif driver in ("psycopg", "psycopg2"):
+        own = _POSTGRESQL
+    else:
+        return {}
+    arguments = {name: value for name, value in own.items() if name not in address.query}
+    return {"connect_args": arguments, "pool_pre_ping": backend != "sqlite"}
+
+
+def _password(url: str) -> str | None:
+    try:
+        return _address(url).password if "://" in url else None
+    except ValueError:
+        return None
+
+
+def _driver(url: str, error: ImportError) -> str:
+    if url.startswith("postgres"):
+        return "install it with: pip install 'moo-deploy[postgresql]'"
+    return first_line(error.__cause__ or error)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -120,31 +231,34 @@ def sqlite_file(url: str) -> Path | None:
     return None if match is None or match[1] == ":memory:" else Path(match[1])
 
 
-def _check_sqlite_file(url: str) -> None:
-    """Refuse what SQLite would report badly: a missing folder, or a file that is no database."""
-    path = sqlite_file(url)
-    if path is None:
-        return
+def _check_file(shown: str, path: Path, begins: bytes, what: str) -> None:
+    """Refuse what would be reported badly: a missing folder, or a file that is something else."""
+    refused = f"storage {shown!r} cannot be opened"
     if path.is_dir():
-        raise StorageError(f"storage {url!r} cannot be opened: {path} is a folder, expected a file")
+        raise StorageError(f"{refused}: {path} is a folder, expected a file")
     if not path.parent.is_dir():
-        raise StorageError(
-            f"storage {url!r} cannot be opened: there is no folder {path.parent}; create it first"
-        )
+        raise StorageError(f"{refused}: there is no folder {path.parent}; create it first")
     try:
-        head = path.read_bytes()[:16] if path.exists() else b""
+        head = _head(path) if path.exists() else b""
     except OSError as error:
-        raise StorageError(f"storage {url!r} cannot be opened: {error.strerror}") from error
-    if head and not head.startswith(b"SQLite format 3"):
-        raise StorageError(f"storage {url!r} cannot be opened: {path} is not an SQLite database")
+        raise StorageError(f"{refused}: {error.strerror}") from error
+    if head and not head.startswith(begins):
+        raise StorageError(f"{refused}: {path} is not {what}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise StorageError(f"storage {url!r} cannot be opened: {path} cannot be written")
+        raise StorageError(f"{refused}: {path} cannot be written")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, without any password."""
-    text = hide_password(str(error)).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """Return the first line of what went wrong, without any password; of a database what itself said."""
+    lines = hide_password(said_by(error)).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return " ".join(line.strip(" -") for line in lines[: 2 if lines[0].endswith(":") else 1])
 
 
 def stored_record(storage: BaseStorage, name: str) -> dict[str, Any] | None:
@@ -197,13 +311,14 @@ def open_study(
         StudyMismatchError: If it was begun with something else; the message names the difference.
     """
     begun = stored_record(storage, name)
+    if begun is None:
+        claim_folder(folder, name)
+        begun = _created(storage, name, problem)
     if begun is not None:
         _refuse_other(name, begun, problem, task, folder)
         _refuse_other_machine(name, storage, setting)
     claim_folder(folder, name)
-    study = optuna.create_study(
-        study_name=name, storage=storage, directions=problem.directions, sampler=sampler, load_if_exists=True
-    )
+    study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
     if [direction.name.lower() for direction in study.directions] != problem.directions:
         raise StudyMismatchError(f"study {name!r} was not begun by moo: choose another study name")
     if begun is None:
@@ -217,6 +332,24 @@ def open_study(
     return study
 
 
+def _created(storage: BaseStorage, name: str, problem: Problem) -> dict[str, Any] | None:
+    """Create a study, and return None; where it is there already, what another process begins it with.
+
+    Of two processes that begin in the same instant one creates it; the other waits until the first has said
+    what the study is. A study of which nobody says it was cut off in its creation, and is taken over.
+    """
+    try:
+        optuna.create_study(study_name=name, storage=storage, directions=problem.directions)
+    except DuplicatedStudyError:
+        until = time.monotonic() + _BEGINNING_S
+        begun = stored_record(storage, name)
+        while begun is None and time.monotonic() < until:
+            time.sleep(0.1)
+            begun = stored_record(storage, name)
+        return begun
+    return None
+
+
 def claim_folder(folder: Path, name: str) -> None:
     """Make a study's folder, and refuse one that holds another study's files.
 
@@ -227,8 +360,10 @@ def claim_folder(folder: Path, name: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         owner = marker.read_text(encoding="utf-8").strip() if marker.exists() else name
-        if owner == name:
-            marker.write_text(name + "\n", encoding="utf-8")
+        if not marker.exists():  # whole or not at all: another process may read it now
+            temporary = marker.with_name(f"{_MARKER}.{os.getpid()}")
+            temporary.write_text(name + "\n", encoding="utf-8")
+            temporary.replace(marker)
     except OSError as error:
         raise InputError(f"folder: {folder} cannot be written: {error.strerror}") from error
     if owner != name:

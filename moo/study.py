@@ -6,11 +6,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -20,14 +20,17 @@ from optuna.trial import TrialState
 from moo import storage as stored
 from moo import workers
 from moo.confirmation import CONFIRMATION, TEST_OPENED
+from moo.crew import Orders, pickled
 from moo.decision import Recommendation, recommend
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
+from moo.log import StudyLog
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
 from moo.pruning import Pruner, make_pruner
 from moo.results import FinishedTrial, Results
 from moo.samplers import make_sampler
-from moo.sweep import Sweep
+from moo.supervisor import Supervisor
+from moo.sweep import STORAGE_ERRORS, Sweep
 from moo.task import Observer, Task
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ def optimize(
     storage: str | None = None,
     study_name: str | None = None,
     folder: str | Path | None = None,
+    n_workers: int = 1,
+    make_task: Callable[[], Task] | None = None,
     observer: Observer | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -77,6 +82,10 @@ def optimize(
         study_name: None for the task's name.
         folder: Where artefacts, samples and the default database go; None for
             `moo-runs/<study name>`. Nothing is written elsewhere.
+        n_workers: Processes of this machine that share the sweep; with 1 it runs in this one. While one of
+            them measures the others pause, where their tasks report. They share the processors' threads, too.
+        make_task: Makes the task in a worker process, for a task that cannot be pickled; it is imported there
+            by its name. None to send the task itself.
         observer: Told of each trial.
         should_stop: Asked before each trial; True ends the sweep there.
         clock: Seconds from any origin; for tests.
@@ -92,50 +101,180 @@ def optimize(
     problem = _checked(task, maximize, minimize, constraints, n_trials, timeout_s)
     name = _checked_name(task.name if study_name is None else study_name)
     root = (Path("moo-runs") / name if folder is None else Path(folder)).absolute()
-    fixed_seed = _checked_seed(seed)
-    named = partial(
-        make_sampler,
-        sampler,
-        n_objectives=len(problem.objectives),
-        is_constrained=bool(problem.constraints),
+    plan = _Plan(
+        problem=problem,
+        name=name,
+        root=root,
         n_trials=n_trials,
+        sampler=sampler,
+        pruner=pruner,
+        seed=_checked_seed(seed),
+        storage=storage,
     )
-    named(seed=0)  # one that is unknown or cannot do this is refused before anything is written
-    chosen_pruner = make_pruner(pruner, problem)
+    plan.make_sampler(0)  # one that is unknown or cannot do this is refused before anything is written
+    make_pruner(pruner, problem)
+    job = None if _checked_workers(n_workers, storage) == 1 else _worker_job(task, make_task, plan)
+    study, sweep, seed_used = _begin(task, plan, observer=observer)
+    results = study.results()
+    if observer is not None:
+        observer.begun(results, n_trials)
+    limits: _Limits = {
+        "until": None if timeout_s is None else clock() + timeout_s,
+        "clock": clock,
+        "should_stop": should_stop,
+    }
+    log = StudyLog(root)
+    log.write(
+        "study_begun",
+        study=name,
+        n_trials=n_trials,
+        n_finished=len(results.trials),
+        seed=seed_used,
+        sampler=sampler if isinstance(sampler, str) else type(sampler).__name__,
+        storage=storage,
+        n_workers=n_workers,
+    )
+    with log.with_warnings(), _told_end(log, study, n_trials):
+        if job is None:
+            sweep.run(n_trials, **limits)
+        else:
+            supervisor = Supervisor(
+                study.optuna_study, root=root, n_trials=n_trials, job=job, observer=observer, log=log
+            )
+            supervisor.run(n_workers, **limits)
+            sweep.refuse_total_failure()
+    return study
+
+
+class _Limits(TypedDict):
+    """When a sweep ends before it is done."""
+
+    until: float | None
+    clock: Callable[[], float]
+    should_stop: Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What a study is begun with, in this process and in each that helps it."""
+
+    problem: Problem
+    name: str
+    root: Path
+    n_trials: int
+    sampler: str | BaseSampler
+    pruner: str | Pruner | None
+    seed: int | None
+    storage: str | None
+
+    def make_sampler(self, seed: int) -> BaseSampler:
+        return make_sampler(
+            self.sampler,
+            n_objectives=len(self.problem.objectives),
+            is_constrained=bool(self.problem.constraints),
+            n_trials=self.n_trials,
+            seed=seed,
+        )
+
+
+def _begin(task: Task, plan: _Plan, *, observer: Observer | None = None) -> tuple[Study, Sweep, int]:
+    """Begin a study, or resume it; return it, this process's share of its sweep, and its seed."""
     identity, setting = task.identity(), task.setting()
-    database = _open(storage, root)
-    begun = stored.stored_record(database, name)
-    used_seed = fixed_seed if fixed_seed is not None else begun["seed"] if begun else secrets.randbits(32)
+    database = _open(plan.storage, plan.root)
+    begun = stored.stored_record(database, plan.name)
+    seed = plan.seed if plan.seed is not None else begun["seed"] if begun else secrets.randbits(32)
     optuna_study = stored.open_study(
         database,
-        name,
-        problem,
+        plan.name,
+        plan.problem,
         task=identity,
         setting=setting,
-        seed=used_seed,
-        folder=root,
-        sampler=named(seed=used_seed),
+        seed=seed,
+        folder=plan.root,
+        sampler=plan.make_sampler(seed),
     )
-    study = Study(optuna_study, database, problem)
-    if observer is not None:
-        observer.begun(study.results(), n_trials)
     sweep = Sweep(
         optuna_study,
         database,
-        problem,
+        plan.problem,
         task,
-        root=root,
-        seed=used_seed,
+        root=plan.root,
+        seed=seed,
         observer=observer,
-        pruner=chosen_pruner,
+        pruner=make_pruner(plan.pruner, plan.problem),
     )
-    sweep.run(
-        n_trials,
-        until=None if timeout_s is None else clock() + timeout_s,
-        clock=clock,
-        should_stop=should_stop,
-    )
-    return study
+    return Study(optuna_study, database, plan.problem), sweep, seed
+
+
+@contextmanager
+def _told_end(log: StudyLog, study: Study, n_trials: int) -> Iterator[None]:
+    """Put into the log how the sweep ended."""
+    why = "stopped at once"
+    try:
+        yield
+        why = ""
+    except Exception as error:
+        why = f"{type(error).__name__}: {stored.first_line(error)}"
+        raise
+    finally:
+        try:
+            n_finished: int | None = len(study.results().trials)
+        except STORAGE_ERRORS:
+            n_finished = None
+        whole = n_finished is not None and n_finished >= n_trials
+        said = why or ("done" if whole else "stopped")
+        log.write("study_ended", level="warning" if why else "info", n_finished=n_finished, why=said)
+
+
+def _checked_workers(n_workers: int, storage: str | None) -> int:
+    if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+        raise InputError(f"n_workers: expected a whole number of 1 or more, got {n_workers!r}")
+    if n_workers > 1 and re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", storage or ""):
+        raise InputError(
+            f"n_workers: {n_workers} processes cannot share the storage {storage!r}, which is in the memory"
+            " of one: name a file, or leave storage out"
+        )
+    return n_workers
+
+
+def _worker_job(task: Task, make_task: Callable[[], Task] | None, plan: _Plan) -> bytes:
+    """Return what each worker does, pickled.
+
+    Raises:
+        InputError: If the task cannot be had in another process.
+    """
+    given = {"task": task} if make_task is None else {"make_task": make_task}
+    try:
+        return pickled(_worker, plan=plan, verbosity=optuna.logging.get_verbosity(), **given)
+    except ValueError as error:
+        raise InputError(
+            f"n_workers: more than one needs a task that other processes can make, but {task.name} is none:"
+            f" {error}. Move it into a module and import it, give make_task, or leave n_workers out"
+        ) from error
+
+
+def _worker(
+    orders: Orders,
+    *,
+    plan: _Plan,
+    verbosity: int,
+    task: Task | None = None,
+    make_task: Callable[[], Task] | None = None,
+) -> Callable[[], None]:
+    """Join a study in a worker process; return its share of the sweep, which is yet to be done."""
+    optuna.logging.set_verbosity(verbosity)
+    made = task if make_task is None else make_task()
+    assert made is not None, "one of both is given"
+    if isinstance(plan.sampler, BaseSampler):
+        plan.sampler.reseed_rng()  # else all workers would propose the same
+    _, sweep, _ = _begin(made, plan)
+    log = StudyLog(plan.root)
+
+    def share() -> None:
+        with log.with_warnings():
+            sweep.share(plan.n_trials, until=None, clock=time.monotonic, should_stop=orders.should_stop)
+
+    return share
 
 
 def load_study(storage: str, study_name: str | None = None) -> Study:
@@ -325,7 +464,7 @@ def _open(storage: str | None, root: Path) -> BaseStorage:
 
 
 def _refuse_missing_file(storage: str) -> None:
-    """Refuse to read an SQLite file that is not there: SQLite would create it."""
-    path = stored.sqlite_file(storage)
+    """Refuse to read an SQLite or journal file that is not there: it would be created."""
+    path = stored.sqlite_file(storage) or stored.journal_file(storage)
     if path is not None and not path.exists():
-        raise StorageError(f"storage {storage!r}: there is no file {path}")
+        raise StorageError(f"storage {stored.hide_password(storage)!r}: there is no file {path}")

@@ -23,6 +23,7 @@ from moo import storage as stored
 from moo import workers
 from moo.errors import FitError, InputError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.log import StudyLog
 from moo.outcome import (
     MAX_REASON,
     VARIANT,
@@ -36,18 +37,25 @@ from moo.outcome import (
 )
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
+from moo.quiet import QuietWindow, Waiting
 from moo.results import FinishedTrial, commonest_failures
 from moo.samplers import NOISE, SpaceWatch, trial_seed
 from moo.staging import Staging
 from moo.task import Observer, Task
 
-__all__ = ["Sweep"]
+__all__ = ["STORAGE_ERRORS", "Sweep"]
 
 _log = logging.getLogger("moo")
 
+STORAGE_ERRORS = (OSError, StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+"""What is raised where the storage or the disk gives out."""
+
 _PAUSE_S = 0.2
 _LOCK = ".moo-lock"
-_STORAGE_ERRORS = (OSError, StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+_ASK_LOCK = ".moo-ask-lock"
+_SHORTEST_S = 0.1  # of stages and waits that the log tells of
+_WAITED: Mapping[Waiting, str] = {"measurement": "wait", "work": "paused"}
+"""What an evaluation's seconds call a wait."""
 
 
 class Sweep:
@@ -62,6 +70,7 @@ class Sweep:
         seed: The study's seed.
         observer: Told of each trial this process finished.
         pruner: Stops trials that are not worth training on; None for never.
+        log: Where events go; None for the study's own, in its folder.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class Sweep:
         seed: int,
         observer: Observer | None,
         pruner: Pruner | None = None,
+        log: StudyLog | None = None,
     ) -> None:
         self._study = study
         self._storage = storage
@@ -86,6 +96,9 @@ class Sweep:
         self._pruner = pruner or NoPruning()
         self._staging: Staging | None = None  # of the trial that runs
         self._evaluated: Evaluation | None = None  # the same trial's
+        self._number = 0  # the same trial's
+        self._log = log or StudyLog(root)
+        self._window = QuietWindow(root, on_wait=self._tell_wait)
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._space = SpaceWatch()
@@ -105,21 +118,57 @@ class Sweep:
             SweepError: If every trial failed, the baseline did and bounds are relative to it, or
                 the storage or the disk gave out.
         """
+        self.share(n_trials, until=until, clock=clock, should_stop=should_stop)
+        self.refuse_total_failure()
+
+    def share(
+        self,
+        n_trials: int,
+        *,
+        until: float | None,
+        clock: Callable[[], float],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Do as `run` until nothing is left for this process, whatever others still run, and however it went.
+
+        Raises:
+            InputError: As `run`.
+            SweepError: As `run`, but for every trial's failure.
+        """
         try:
-            while not should_stop() and (until is None or clock() < until):
-                step = self._next_step(n_trials)
-                if step == "done" or self._is_exhausted():
-                    break
+            step = "run"
+            while step != "done":
+                step = self._turn(n_trials, lambda: should_stop() or (until is not None and clock() >= until))
                 if step == "wait":
                     time.sleep(_PAUSE_S)
-                else:
-                    self._run_trial()
-        except _STORAGE_ERRORS as error:
+        except STORAGE_ERRORS as error:
             raise SweepError(
                 f"the sweep cannot go on: {stored.first_line(error)}."
                 " What is finished is stored; the same command goes on"
             ) from error
-        self._refuse_total_failure()
+
+    def _turn(self, n_trials: int, is_over: Callable[[], bool]) -> Literal["run", "wait", "done"]:
+        """Run a trial, if there is one to run.
+
+        Processes of this host take turns from counting the trials to asking for one, so that none is asked
+        for twice. Whatever they do, they do not do it while one of them measures.
+        """
+        self._window.take_waited()
+        with contextlib.ExitStack() as work:
+            with self._locked(_ASK_LOCK):
+                work.enter_context(self._window.working())
+                step = "done" if is_over() else self._next_step(n_trials)
+                if step == "done" or self._is_exhausted():
+                    return "done"
+                if step == "wait":
+                    return "wait"
+                trial = self._study.ask()
+                self._number, trial_id = trial.number, self._trial_id(trial.number)
+                with self._handed_back(trial_id):
+                    self._sign(trial)
+            with self._handed_back(trial_id):
+                self._run_trial(trial, trial_id)
+        return "run"
 
     # what to do next
 
@@ -180,33 +229,30 @@ class Sweep:
 
     # one trial
 
-    def _run_trial(self) -> None:
-        trial = self._study.ask()
-        trial_id = self._trial_id(trial.number)
-        try:
-            self._sign(trial)
-            begun = time.monotonic()
-            outcome = self._outcome(trial)
-            with self._alone():
-                if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
-                    return  # another process took it for stale and runs it: its outcome counts
-                trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
-                frozen = self._told(trial, trial_id, outcome)
-            self._report(frozen)
-        except BaseException:
-            self._hand_back(trial_id)
-            raise
+    def _run_trial(self, trial: optuna.Trial, trial_id: int) -> None:
+        begun = time.monotonic()
+        outcome = self._outcome(trial)
+        with self._alone():
+            if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
+                return  # another process took it for stale and runs it: its outcome counts
+            trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
+            frozen = self._told(trial, trial_id, outcome)
+        self._report(frozen)
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep this host's other processes from taking trials away, or telling theirs, in the meantime.
 
-        Only a process of the same host takes a trial for stale. A file system without locks goes without:
-        then two processes that resume in the same instant may add the same variants.
+        Only a process of the same host takes a trial for stale. Without locks two processes that resume in
+        the same instant may add the same variants.
         """
+        return self._locked(_LOCK)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Hold a lock of this folder; a file system without locks goes without."""
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
-                file = stack.enter_context((self._root / _LOCK).open("w"))
+                file = stack.enter_context((self._root / name).open("w"))
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -215,10 +261,25 @@ class Sweep:
             trial.set_user_attr(stored.FAILURE, None)
         trial.set_user_attr(workers.ATTEMPTS, trial.user_attrs.get(workers.ATTEMPTS, 0) + 1)
         trial.set_user_attr(workers.WORKER, self._worker)
+        self._log.write(
+            "trial_begun",
+            trial=trial.number,
+            attempt=trial.user_attrs[workers.ATTEMPTS],
+            is_baseline=bool(trial.user_attrs.get(stored.BASELINE)),
+        )
+
+    @contextlib.contextmanager
+    def _handed_back(self, trial_id: int) -> Iterator[None]:
+        """Put the trial back in the queue where the block is cut off."""
+        try:
+            yield
+        except BaseException:
+            self._hand_back(trial_id)
+            raise
 
     def _hand_back(self, trial_id: int) -> None:
         """Put a trial that was cut off here back in the queue, as if it had not been begun."""
-        with contextlib.suppress(*_STORAGE_ERRORS, UpdateFinishedTrialError):
+        with contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError):
             trial = self._storage.get_trial(trial_id)
             if trial.state == TrialState.RUNNING:
                 attempts = trial.user_attrs.get(workers.ATTEMPTS, 1)
@@ -266,12 +327,16 @@ class Sweep:
             keep=staging.keep,
             check=staging.check,
             violated=staging.violated,
+            measuring=self._window.measuring,
+            pause=self._window.pause,
+            stage_ended=self._tell_stage,
         )
         if not isinstance(self._pruner, NoPruning):  # a task may measure more for a pruner
             context = dataclasses.replace(context, should_stop=staging.should_stop)
         evaluation = self._task.evaluate(trial, context)
         if not isinstance(evaluation, Evaluation):
             raise FitError(f"evaluate() must return a moo.Evaluation, got {type(evaluation).__name__}")
+        evaluation = self._with_waited(evaluation)
         if context.is_baseline:
             self._refuse_partial_baseline(trial)
         keep_variants(trial, evaluation.variants)  # first: a trial with an evaluation is not evaluated again
@@ -299,7 +364,7 @@ class Sweep:
         staging.settle(self._trials())
         bounds = known_bounds(self._problem, self._baseline)
         trial.set_user_attr(NOISE, noise(self._problem, staging.partial.metrics, bounds))
-        trial.set_user_attr(stored.PARTIAL, staging.partial.to_json())
+        trial.set_user_attr(stored.PARTIAL, self._with_waited(staging.partial).to_json())
 
     def _refuse_partial_baseline(self, trial: optuna.Trial) -> None:
         missing = sorted(set(trial.params) - set(self._task.baseline() or {}))
@@ -342,12 +407,49 @@ class Sweep:
     def _report(self, frozen: FrozenTrial) -> None:
         """Tell the observer; end the sweep where the baseline it needs has failed."""
         finished = stored.finished_trial(frozen)
+        self._tell_end(finished, frozen.values)
         if self._observer is not None:
             self._observer.trial_finished(finished)
         if finished.is_baseline and finished.state != "complete" and self._problem.needs_baseline:
             raise SweepError(_baseline_failed(finished))
 
-    def _refuse_total_failure(self) -> None:
+    def _with_waited(self, evaluation: Evaluation) -> Evaluation:
+        """Return the evaluation with what the trial waited for other processes, where it did."""
+        waited = {_WAITED[who]: round(s, 4) for who, s in self._window.take_waited().items() if s >= 0.001}
+        return dataclasses.replace(evaluation, seconds={**evaluation.seconds, **waited})
+
+    # the log
+
+    def _tell_wait(self, who: Waiting, seconds: float) -> None:
+        if seconds >= _SHORTEST_S:
+            self._log.write(f"{who}_waited", trial=self._number, seconds=round(seconds, 3))
+
+    def _tell_stage(self, name: str, seconds: float) -> None:
+        if seconds >= _SHORTEST_S:
+            self._log.write("stage", trial=self._number, name=name, seconds=round(seconds, 3))
+
+    def _tell_end(self, trial: FinishedTrial, values: list[float] | None) -> None:
+        if trial.state != "complete":
+            level = "warning" if trial.state == "failed" else "info"
+            facts = {"stage": trial.stage, "reason": trial.reason}
+            self._log.write(f"trial_{trial.state}", trial=trial.number, level=level, **facts)
+            return
+        names = [objective.metric.name for objective in self._problem.objectives]
+        self._log.write(
+            "trial_finished",
+            trial=trial.number,
+            values=dict(zip(names, values or (), strict=False)),
+            violations=trial.violations,
+            seconds=trial.duration_s,
+            n_variants=0 if self._evaluated is None else len(self._evaluated.variants),
+        )
+
+    def refuse_total_failure(self) -> None:
+        """End where nothing but failures came of the study.
+
+        Raises:
+            SweepError: With the commonest reason.
+        """
         failed = [stored.finished_trial(t) for t in self._trials() if t.state.is_finished()]
         if not failed or any(trial.state != "failed" for trial in failed):
             return

@@ -17,6 +17,7 @@ import psutil
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from moo.quiet import boot_id
 from moo.storage import EVALUATION, FAILURE
 
 __all__ = ["queue_again", "release_stale_trials", "worker_identity"]
@@ -33,7 +34,7 @@ def worker_identity() -> dict[str, Any]:
     """Return what tells this process from any other: host, boot, process number and start time."""
     return {
         "host": socket.gethostname(),
-        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "boot": boot_id(),
         "namespace": _namespace(),
         "pid": os.getpid(),
         "started": _start_time(os.getpid()),
@@ -117,4 +118,4 @@ def _is_stale(trial: FrozenTrial, here: Mapping[str, Any]) -> bool:
         return _is_gone(worker, here)
     # unsigned: its process was killed between asking and signing, or is about to sign
     begun = trial.datetime_start
-    return begun is None or datetime.now(begun.tzinfo) - begun > _UNSIGNED_GRACE
+    return begun is None or abs(datetime.now(begun.tzinfo) - begun) > _UNSIGNED_GRACE  # a clock may go back

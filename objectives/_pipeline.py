@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,19 +68,43 @@ def machine_part(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Stopwatch:
-    """Wall time of each stage of a trial."""
+    """Wall time of each stage of a trial, without what it paused for others' measurements.
 
-    def __init__(self) -> None:
+    Args:
+        pause: Waits until no measurement of another process runs or waits; returns the seconds that took.
+        ended: Told the name of each stage and its seconds.
+    """
+
+    def __init__(
+        self,
+        pause: Callable[[], float] = lambda: 0.0,
+        ended: Callable[[str, float], None] = lambda name, seconds: None,  # noqa: ARG005
+    ) -> None:
         self.seconds: dict[str, float] = {}
+        self._wait = pause
+        self._ended = ended
+        self._paused_s = 0.0
+
+    @classmethod
+    def of(cls, context: TrialContext) -> Self:
+        """Return one that pauses where the trial may."""
+        return cls(context.pause, context.stage_ended)
+
+    def pause(self) -> None:
+        """Let others' measurements go first, without counting it to the stage that runs."""
+        self._paused_s += self._wait()
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add what the block takes to the stage of this name."""
-        begun = time.perf_counter()
+        """Add what the block takes to the stage of this name; others' measurements go before it."""
+        self.pause()
+        begun, paused_s = time.perf_counter(), self._paused_s
         try:
             yield
         finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 4)
+            took_s = time.perf_counter() - begun - (self._paused_s - paused_s)
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + took_s, 4)
+            self._ended(name, took_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +119,7 @@ class Deployment:
         inputs: Validation inputs by input name, shape (n, ...).
         targets: What they should yield, shape (n, ...).
         watch: Times the stages.
+        measuring: A context to measure in, in which no other process of the sweep works.
     """
 
     path: Path
@@ -104,6 +129,7 @@ class Deployment:
     inputs: Mapping[str, NDArray[Any]]
     targets: NDArray[Any]
     watch: Stopwatch = field(default_factory=Stopwatch)
+    measuring: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
     def outputs(self) -> list[NDArray[Any]]:
         """Return the artefact's outputs for all validation inputs, in the model's order.
@@ -123,7 +149,7 @@ class Deployment:
         return self._measured(seed, None)
 
     def _measured(self, seed: int, until: Callable[[Measurement], bool] | None) -> Measurement:
-        with self.watch.stage("measure"), _profiling():
+        with self.measuring(), self.watch.stage("measure"), _profiling():
             inputs = {name: _rotated(array, self.runtime.batch) for name, array in self.inputs.items()}
             feeds = Feeds(arrays=inputs, seed=seed)
             return self.profiler.measure(

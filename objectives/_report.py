@@ -17,14 +17,17 @@ class Report:
     Args:
         metrics: The task's own metrics beside the built-in ones.
         should_stop: Asked at each report whether the trial is worth going on with; None for never.
+        pause: Called at each report, where others' measurements may go first.
     """
 
     def __init__(
         self,
         metrics: Iterable[Metric] = (),
         should_stop: Callable[[int, Mapping[str, float]], bool] | None = None,
+        pause: Callable[[], object] = lambda: None,
     ) -> None:
         self._should_stop = should_stop
+        self._pause = pause
         self._known = known_metrics({metric.name: metric for metric in metrics})
         self._curve: list[tuple[int, dict[str, float]]] = []
 
@@ -53,6 +56,7 @@ class Report:
             from optuna import TrialPruned  # which takes half a second, and is there by now
 
             raise TrialPruned(f"stopped at step {step}: others do better with as much training")
+        self._pause()
 
     @property
     def curve(self) -> tuple[tuple[int, dict[str, float]], ...]:

@@ -130,7 +130,7 @@ class TorchTask(Task):
             optuna.TrialPruned: If the cost of the untrained model violates a constraint beyond doubt, or
                 training is not worth going on with.
         """
-        watch = Stopwatch()
+        watch = Stopwatch.of(context)
         chosen = self.deploy.suggested(trial, self.runtime)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
@@ -138,7 +138,7 @@ class TorchTask(Task):
             state = torch.get_rng_state()
             cost = self._cost(model, data, chosen, context, watch)
             torch.set_rng_state(state)  # so that a model is trained alike, whether its cost was asked for
-            report = Report(self.metrics, context.should_stop)
+            report = Report(self.metrics, context.should_stop, watch.pause)
             try:
                 with watch.stage("fit"):
                     self.fit(model, trial, data.for_search(), report)
@@ -250,7 +250,7 @@ class TorchTask(Task):
         check_same_outputs([o[: len(rows)] for o in plain], framework_outputs(model, rows), self.tolerance)
 
         def evaluate(chosen: Chosen, place: TrialContext) -> Evaluation:
-            own = watch if place is context else Stopwatch()
+            own = watch if place is context else Stopwatch.of(place)
             with own.stage("export"):
                 path = place.folder / "model.onnx"
                 facts = compress(
@@ -282,6 +282,7 @@ class TorchTask(Task):
             inputs={INPUT_NAME: inputs},
             targets=targets,
             watch=watch,
+            measuring=context.measuring,
         )
 
     def _exported(self, model: torch.nn.Module, data: Splits, folder: Path) -> Path:

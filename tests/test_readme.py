@@ -13,6 +13,8 @@ import pytest
 import moo
 from tests.profilers import models
 
+pytestmark = pytest.mark.xdist_group("readme")  # one process runs them all, in order
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

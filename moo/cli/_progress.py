@@ -26,8 +26,8 @@ __all__ = ["ProgressDisplay", "log_to", "status_line"]
 class _ConsoleHandler(logging.Handler):
     """Prints each record as one line, above the progress bar where there is one."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
+    def __init__(self, console: Console, level: int) -> None:
+        super().__init__(level)
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -35,12 +35,13 @@ class _ConsoleHandler(logging.Handler):
 
 
 @contextlib.contextmanager
-def log_to(console: Console) -> Iterator[None]:
-    """Show what the library says of its choices, and its warnings."""
-    logger, handler = logging.getLogger("moo"), _ConsoleHandler(console)
+def log_to(console: Console, *, is_verbose: bool = False) -> Iterator[None]:
+    """Show what the library says of its choices, and its warnings; if wanted, each event of a study's log."""
+    shown = logging.DEBUG if is_verbose else logging.INFO
+    logger, handler = logging.getLogger("moo"), _ConsoleHandler(console, shown)
     level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(shown)
     try:
         yield
     finally:
@@ -53,6 +54,9 @@ class ProgressDisplay:
 
     Args:
         console: Where it is drawn; nothing is drawn where it is no terminal.
+
+    Attributes:
+        finished: The trials that finished in this run, by whichever process.
     """
 
     def __init__(self, console: Console) -> None:
@@ -64,6 +68,7 @@ class ProgressDisplay:
             disable=not console.is_terminal,
             transient=True,
         )
+        self.finished: list[FinishedTrial] = []
         self._results: Results | None = None
         self._bar = TaskID(0)
         self._n_trials = 0
@@ -90,6 +95,7 @@ class ProgressDisplay:
     def trial_finished(self, trial: FinishedTrial) -> None:
         """Show the trial's part in the whole."""
         assert self._results is not None, "begun() comes first"
+        self.finished.append(trial)
         if not self._progress.disable:
             self._results = dataclasses.replace(self._results, trials=(*self._results.trials, trial))
             self._show()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moo.errors import InputError, StorageError, StudyMismatchError
-from moo.storage import STUDY, hide_password
 
 if TYPE_CHECKING:
     from moo.results import FinishedTrial, Results
@@ -22,9 +21,10 @@ def opened_study(study: str, name: str | None) -> tuple[Study, Path]:
     Raises:
         StorageError: If there is none.
     """
+    from moo.storage import hide_password, journal_file
     from moo.study import load_study
 
-    if "://" in study:
+    if "://" in study or journal_file(study) is not None:
         found = load_study(study, name)
         return found, found.folder
     place = Path(study).absolute()
@@ -66,6 +66,7 @@ def searched_task(study: Study, spec: str) -> Task:
         StudyMismatchError: If it is another, with the parts that differ.
     """
     from moo.cli._tasks import load_task
+    from moo.storage import STUDY
 
     task = load_task(spec)
     begun, now = study.optuna_study.user_attrs[STUDY]["task"], task.identity()

@@ -20,11 +20,18 @@ def demo(
         "moo-demo"
     ),
     seed: Annotated[int, typer.Option(help="Makes proposals and training repeatable.")] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes that share the sweep; while one measures, the others pause."),
+    ] = 1,
+    verbose: Annotated[  # noqa: FBT002  # an option of the command line
+        bool, typer.Option("--verbose", help="Show each event of the study's log as a line.")
+    ] = False,
 ) -> int:
     """Search small networks that read handwritten digits, and write the report."""
     from moo.cli._summary import output_console
+    from moo.cli._workers import task_maker
     from moo.cli.run import sweep
-    from objectives.digits import Digits
 
     console = output_console()
     console.print(
@@ -35,7 +42,9 @@ def demo(
         soft_wrap=True,
     )
     return sweep(
-        Digits(),
+        task_maker("objectives.digits:Digits"),
+        n_workers=workers,
+        is_verbose=verbose,
         maximize=MAXIMIZE,
         minimize=MINIMIZE,
         constraints=CONSTRAINTS,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moo.errors import InputError, StorageError
-from moo.storage import hide_password
 
 if TYPE_CHECKING:
     from moo.decision import Recommendation
@@ -98,6 +97,7 @@ def _results(
         InputError: If it is nothing that can be reported, or an option does not go with it.
     """
     from moo.foreign import foreign_results, is_storage
+    from moo.storage import hide_password
     from moo.tables import read_table
 
     wanted: dict[str, Any] = {"maximize": maximize, "minimize": minimize, "constraints": constraints}

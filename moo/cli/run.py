@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,12 +46,21 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for artefacts and the report; by default moo-runs/STUDY.")
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes that share the sweep; while one measures, the others pause."),
+    ] = 1,
+    verbose: Annotated[  # noqa: FBT002  # an option of the command line
+        bool, typer.Option("--verbose", help="Show each event of the study's log as a line.")
+    ] = False,
 ) -> int:
     """Run a sweep, or resume it with the same command, and write its report."""
-    from moo.cli._tasks import load_task, served_by
+    from moo.cli._workers import task_maker
 
     return sweep(
-        served_by(load_task(task), provider),
+        task_maker(task, provider),
+        n_workers=workers,
+        is_verbose=verbose,
         maximize=maximize or [],
         minimize=minimize or [],
         constraints=constraint or [],
@@ -65,11 +75,12 @@ def run(
     )
 
 
-def sweep(task: Task, **arguments: Any) -> int:
+def sweep(make_task: Callable[[], Task], *, is_verbose: bool = False, **arguments: Any) -> int:
     """Run a sweep with progress, print its front, write its report; return the exit status.
 
     Args:
-        task: What to search.
+        make_task: Makes what to search, here and in each worker.
+        is_verbose: Whether each event is shown.
         **arguments: As `moo.optimize` takes them.
     """
     import optuna
@@ -78,18 +89,29 @@ def sweep(task: Task, **arguments: Any) -> int:
     from moo.cli._interrupt import Interrupt
     from moo.cli._progress import ProgressDisplay, log_to
     from moo.cli._summary import output_console, print_summary
+    from moo.cli._workers import waited_line
     from moo.study import optimize
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console, errors = output_console(), output_console(stderr=True)
+    task, what = make_task(), "this trial" if arguments.get("n_workers", 1) == 1 else "the trials that run"
+    display = ProgressDisplay(errors)
     try:
-        with Interrupt() as interrupt, ProgressDisplay(errors) as display, log_to(errors):
-            study = optimize(task, observer=display, should_stop=lambda: interrupt.requested, **arguments)
+        with Interrupt(what) as interrupt, display, log_to(errors, is_verbose=is_verbose):
+            study = optimize(
+                task,
+                make_task=make_task,
+                observer=display,
+                should_stop=lambda: interrupt.requested,
+                **arguments,
+            )
     except KeyboardInterrupt:
         console.print("Stopped at once: what is finished is stored, and the same command goes on.")
         return 130
     results = study.results()
     print_summary(console, results)
+    if waited := waited_line(display.finished):
+        console.print(waited, soft_wrap=True)
     page = reports.write(results, study.folder)
     here = Path.cwd()
     console.print(f"Report: {page.relative_to(here) if page.is_relative_to(here) else page}", soft_wrap=True)

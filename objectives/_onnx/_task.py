@@ -193,7 +193,7 @@ class OnnxTask(Task):
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
         """Return the evaluation of one trial."""
         self._check()
-        watch = Stopwatch()
+        watch = Stopwatch.of(context)
         with watch.stage("data"):
             data = self._splits
         chosen = self.deploy.suggested(trial, self.runtime)
@@ -212,6 +212,7 @@ class OnnxTask(Task):
             inputs=self._signature.feeds(data.validation.inputs, "data(), validation"),
             targets=np.asarray(data.validation.targets),
             watch=watch,
+            measuring=context.measuring,
         )
         outputs = deployment.outputs()
         measurement = deployment.measure(context.seed)

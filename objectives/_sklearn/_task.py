@@ -126,7 +126,8 @@ class SklearnTask(Task):
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
         """Return the evaluation of one trial, with those of the same fit in other deployments, if wanted."""
         self._check()
-        watch, report = Stopwatch(), Report(self.metrics)
+        watch = Stopwatch.of(context)
+        report = Report(self.metrics, pause=watch.pause)
         with watch.stage("data"):
             data = self._splits
         chosen = self.deploy.suggested(trial, self.runtime)
@@ -148,7 +149,7 @@ class SklearnTask(Task):
             return tally.quality(), tally.correct
 
         def evaluated(index: int, place: TrialContext) -> Evaluation:
-            own = watch if place is context else Stopwatch()
+            own = watch if place is context else Stopwatch.of(place)
             return self._evaluated(fitted, everyone[index], place, own, partial(quality, index))
 
         evaluation = evaluated(0, context)
@@ -238,7 +239,8 @@ class SklearnTask(Task):
         with watch.stage("export"):
             facts = fitted.compressed(path, chosen.compression, seed=place.seed)
         candidate = self._candidate(fitted, chosen, path, trial_protocol(self.protocol, place), watch)
-        measurement = candidate.deployment.measure(place.seed)
+        deployment = dataclasses.replace(candidate.deployment, measuring=place.measuring)
+        measurement = deployment.measure(place.seed)
         scored, correct = quality(candidate)
         evaluation = candidate.deployment.evaluation(
             place,

@@ -120,7 +120,7 @@ def test_it_says_which_wider_bound_brings_which_candidate_and_which_tighter_one_
         "bound on latency_p95 at about 1.5 ms, wider by 50%, it would be trial 0, which has 10 points" in text
     )
     assert "tighter than about 800 us on latency_p95 rules it out" in text
-    near = [(0.90, 0.001, -0.2), (0.94, 0.0014, -0.2), (0.96, 0.0016, -0.2), (0.97, 0.002, -0.2)]
+    near = [(0.90, 0.001, -0.2), (0.94, 0.0014, -0.2), (0.96, 0.00158, -0.2), (0.97, 0.002, -0.2)]
     moved = texts(choose(samples.constrained([*near, (0.999, 0.0021, 0.3)])))["What would change it"]
     assert "it would be trial 2, which has 2 points more accuracy" in moved
     assert "feasible as it is, but what comes in then moves the scale." in moved

@@ -1,0 +1,164 @@
+"""A sweep by several worker processes: begin them, follow what they finish, replace the last that dies."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from moo import storage as stored
+from moo import workers
+from moo.crew import Crew, Ended, joined
+from moo.errors import MooError
+from moo.log import LogTail, StudyLog, say_again
+from moo.quiet import QuietWindow
+from moo.sweep import STORAGE_ERRORS
+from moo.task import Observer
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger("moo")
+
+_LOOK_S = 0.3
+
+
+class Supervisor:
+    """Has workers do a sweep.
+
+    A worker that dies leaves its trial to the others. Where none is left, one more is begun as long as the
+    dead ones got somewhere: a trial that kills its process is given up after two attempts, so that ends.
+
+    Args:
+        study: Optuna's study; it has been begun.
+        root: The sweep's folder.
+        n_trials: How many finished trials there are to be.
+        job: Pickled: what each worker does.
+        observer: Told of each trial that any process finished.
+        log: Where workers' beginnings and ends go.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        *,
+        root: Path,
+        n_trials: int,
+        job: bytes,
+        observer: Observer | None,
+        log: StudyLog,
+    ) -> None:
+        self._study = study
+        self._root = root
+        self._n_trials = n_trials
+        self._job = job
+        self._observer = observer
+        self._log = log
+        self._tail = LogTail(root)
+        self._told = {trial.number for trial in self._finished()}
+        self._said: set[str] = set()
+        self._deaths: dict[int, str] = {}
+        self._error: MooError | None = None
+
+    def run(
+        self,
+        n_workers: int,
+        *,
+        until: float | None,
+        clock: Callable[[], float],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Run the sweep.
+
+        Raises:
+            MooError: What a worker raised, such as `InputError`.
+            SweepError: If every worker died before any trial was begun again.
+        """
+        if self._is_done():
+            return
+        window = QuietWindow(self._root)
+        is_stopping, has_died, reached = False, False, -1
+        with Crew(self._job, folder=self._root, n_workers=n_workers) as crew:
+            for _ in range(n_workers):
+                self._start(crew)
+            while crew.n_alive:
+                has_died = self._take_ended(crew) or has_died
+                if not is_stopping and (
+                    self._error is not None or should_stop() or (until is not None and clock() >= until)
+                ):
+                    is_stopping = True
+                    crew.stop()
+                if not window.is_taken():  # a look costs time that a measurement would miss
+                    self._follow()
+                if crew.n_alive == 0 and has_died and not is_stopping and not self._is_done():
+                    if (now := self._n_begun()) == reached:
+                        raise joined(self._deaths)
+                    reached, has_died = now, False
+                    self._start(crew)
+                if crew.n_alive:
+                    time.sleep(_LOOK_S)
+        self._follow()
+        if self._error is not None:
+            raise self._error
+
+    def _start(self, crew: Crew) -> None:
+        number, process = crew.start()
+        self._log.write("worker_started", worker=number, process=process)
+
+    def _take_ended(self, crew: Crew) -> bool:
+        """Take note of who has ended; return whether one died."""
+        ended = crew.ended()
+        for one in ended:
+            said = str(one.error) if one.error is not None else one.why
+            level = "warning" if said else "info"
+            self._log.write(
+                "worker_ended",
+                level=level,
+                worker=one.worker,
+                process=one.process,
+                status=one.status,
+                why=said,
+            )
+            if one.error is not None:
+                self._error = self._error or one.error
+            elif one.why:
+                self._deaths[one.worker] = one.why
+                _log.warning("%s", _death_line(one, crew.n_alive))
+        return any(one.why for one in ended)
+
+    def _follow(self) -> None:
+        """Say what workers said, and tell the observer of trials that have finished since."""
+        for record in self._tail.new():
+            text = str(record.get("message", ""))
+            if record["pid"] == os.getpid() or text in self._said:
+                continue
+            if text:
+                self._said.add(text)  # each worker warns of the same
+            say_again(record)
+        with contextlib.suppress(*STORAGE_ERRORS):  # busy: the next look is soon
+            new = [trial for trial in self._finished() if trial.number not in self._told]
+            for trial in new:
+                self._told.add(trial.number)
+                if self._observer is not None:
+                    self._observer.trial_finished(stored.finished_trial(trial))
+
+    def _finished(self) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+    def _is_done(self) -> bool:
+        own = [trial for trial in self._finished() if trial.user_attrs.get(stored.PARENT) is None]
+        return len(own) >= self._n_trials
+
+    def _n_begun(self) -> int:
+        """Return how often a trial was begun: it grows as long as workers get somewhere."""
+        trials = self._study.get_trials(deepcopy=False)
+        return sum(int(trial.user_attrs.get(workers.ATTEMPTS, 0)) for trial in trials)
+
+
+def _death_line(ended: Ended, n_others: int) -> str:
+    others = "another is begun" if n_others == 0 else "the others run its trial again"
+    return f"worker {ended.worker} (process {ended.process}) died: {ended.why}; {others}"
