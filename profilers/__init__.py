@@ -11,6 +11,7 @@
 | step of the flow | file |
 |---|---|
 | what every profiler does | `_interface.py`; `_onnxruntime.py`, `_torch.py`, `_fake.py` |
+| measuring in another place | `_remote.py` |
 | how long and how often | `_protocol.py`; `_measuring.py` launches children until it is enough |
 | starting a child, reading what it left | `_launcher.py` |
 | in the child: model, inputs, timing, memory | `_child/` |
@@ -73,6 +74,7 @@ from profilers._onnxruntime import OnnxRuntimeProfiler
 from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
 from profilers._probe import OnnxRuntimeProbe, probe_onnxruntime
 from profilers._protocol import MODES, QUICK, RIGOROUS, STANDARD, Protocol
+from profilers._remote import RemoteProfiler, Send
 from profilers._runtime import OPTIMIZATION_LEVELS, Runtime
 from profilers._statistics import Statistic, bootstrap_interval, quantile_interval, smallest_n
 from profilers._torch import TorchProfiler
@@ -123,10 +125,12 @@ __all__ = [
     "ProfilerError",
     "Protocol",
     "ProviderError",
+    "RemoteProfiler",
     "Runtime",
     "RuntimeProfile",
     "ScriptedGpu",
     "ScriptedGpus",
+    "Send",
     "Statistic",
     "TimeLimitError",
     "TorchProfiler",

@@ -117,11 +117,11 @@ def measure_in_children(
             assumed_dimensions=tuple(result.facts["assumed_dimensions"]),
         )
         elapsed_s = time.monotonic() - started
-        if _is_spent(measurement, elapsed_s) or (until or is_settled)(measurement):
+        if is_spent(measurement, elapsed_s) or (until or is_settled)(measurement):
             return measurement
 
 
-def _is_spent(measurement: Measurement, elapsed_s: float) -> bool:
+def is_spent(measurement: Measurement, elapsed_s: float) -> bool:
     """Whether the protocol allows no further launch."""
     protocol, n = measurement.protocol, len(measurement.launches)
     is_late = n >= min(protocol.launches, FEWEST_LAUNCHES) and elapsed_s > protocol.total_budget_s

@@ -1,6 +1,7 @@
 """What every profiler does, whatever runs the model: one suite for all of them."""
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import numpy as np
 import psutil
 import pytest
 
-from profilers import FakeProfiler, Feeds, ModelError, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
+from profilers import (
+    FakeProfiler,
+    Feeds,
+    ModelError,
+    OnnxRuntimeProfiler,
+    Profiler,
+    Protocol,
+    RemoteProfiler,
+    Runtime,
+)
 from profilers._torch import TorchProfiler
 from tests.profilers import models
 
@@ -17,6 +27,7 @@ WIDTH = 4
 PROVIDERS = {
     "onnxruntime": "cpu",
     "fake": "cpu",
+    "remote": "cpu",
     "torch": "torch",
     "torch on a device": "torch-scripted",
 }  # the one each is tested with
@@ -66,8 +77,20 @@ def model(kind, folder) -> Path:
     return folder / ("chain.py:make" if kind.startswith("torch") else "chain.onnx")
 
 
+class NextDoor:
+    """Another place, but for the way there: what is sent there and back is pickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.kept = folder, {}
+
+    def __call__(self, job, *, alone: bool):
+        return pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(job))(self.folder, self.kept)))
+
+
 @pytest.fixture
-def profiler(kind, weights) -> Profiler:
+def profiler(kind, weights, tmp_path) -> Profiler:
+    if kind == "remote":
+        return RemoteProfiler(OnnxRuntimeProfiler(), NextDoor(tmp_path))
     if kind.startswith("torch"):
         return TorchProfiler()
     scripted = FakeProfiler(outputs=lambda inputs: {"y": inputs["x"] @ weights})
