@@ -13,6 +13,7 @@
     │   ├── ExportError          no artefact, or one that computes something else
     │   ├── MeasureError         the artefact could not be measured
     │   └── ScoreError           no usable score: NaN, wrong shape, undeclared metric
+    ├── LostError                the process that evaluated a trial is gone: the trial is run again, once
     └── SweepError               the sweep as a whole failed: exit status 1
 
 `profilers` can be used without this package and has a tree of its own; what it raises is
@@ -22,12 +23,15 @@ wrapped where a trial is evaluated.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "ExportError",
     "FitError",
     "InputError",
+    "LostError",
     "MeasureError",
     "MooError",
     "ProblemError",
@@ -37,6 +41,7 @@ __all__ = [
     "SweepError",
     "TaskLoadError",
     "TrialError",
+    "describe",
     "did_you_mean",
 ]
 
@@ -95,8 +100,20 @@ class ScoreError(TrialError):
     stage = "score"
 
 
+class LostError(MooError):
+    """The process that evaluated a trial is gone, whatever became of it. The message says how."""
+
+
 class SweepError(MooError):
     """The sweep as a whole failed, such as when every trial did."""
+
+
+def describe(error: BaseException) -> str:
+    """Return type and message of a person's own error, and the innermost line outside installed packages."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    where = f" ({frames[-1].name}, {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    message = str(error)
+    return f"{type(error).__name__}{': ' if message else ''}{message}{where}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from moo.errors import MeasureError, ProblemError
 from moo.evaluation import Estimate, Evaluation
 from moo.metrics import Metric
 from moo.problem import Problem
+from moo.quiet import Waiting
 from moo.samplers import NOISE
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "known_bounds",
     "noise",
     "variant_trial",
+    "with_waited",
 ]
 
 MAX_REASON = 500  # characters that are stored of why a trial failed
@@ -35,6 +38,9 @@ VARIANT = "moo:variant"
 """User attribute of a variant's trial: which of its parent's variants it is, counted from 0. While the parent
 runs it keeps each record to come as `moo:variant-0`, `moo:variant-1`, ..: one attribute each, because some
 databases hold no more than 64 KiB in one."""
+
+_WAITED: Mapping[Waiting, str] = {"measurement": "wait", "work": "paused"}
+"""What an evaluation's seconds call a wait."""
 
 Variants = Sequence[tuple[Mapping[str, Any], Evaluation]]
 
@@ -167,6 +173,12 @@ def variant_trial(
         user_attrs=attrs,
         constraints=violations,
     )
+
+
+def with_waited(evaluation: Evaluation, waited: Mapping[Waiting, float]) -> Evaluation:
+    """Return the evaluation with the seconds that its trial waited for other processes, where it did."""
+    seconds = {_WAITED[who]: round(s, 4) for who, s in waited.items() if s >= 0.001}
+    return dataclasses.replace(evaluation, seconds={**evaluation.seconds, **seconds})
 
 
 def _estimate(metrics: Mapping[str, Estimate], name: str) -> Estimate:

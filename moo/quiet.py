@@ -17,9 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
-__all__ = ["QuietWindow", "Waiting", "boot_id"]
+__all__ = ["OpenWindow", "QuietWindow", "Waiting", "Window", "boot_id"]
 
 _log = logging.getLogger("moo")
 
@@ -36,6 +36,42 @@ def boot_id() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None
+
+
+class Window(Protocol):
+    """A way to work beside others, or to measure alone."""
+
+    def working(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context to work in beside others, but not beside a measurement."""
+
+    def measuring(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context to measure in while nobody works."""
+
+    def pause(self) -> float:
+        """Let measurements that wait go first; return the seconds that took."""
+
+    def take_waited(self) -> dict[Waiting, float]:
+        """Return the seconds waited since the last call, by who waited."""
+
+
+class OpenWindow:
+    """The window of a process that only waits for others' work and measurements: nothing keeps anybody."""
+
+    def working(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that waits for nobody."""
+        return contextlib.nullcontext()
+
+    def measuring(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that waits for nobody."""
+        return contextlib.nullcontext()
+
+    def pause(self) -> float:
+        """Wait for nobody."""
+        return 0.0
+
+    def take_waited(self) -> dict[Waiting, float]:
+        """Return that nobody waited."""
+        return {}
 
 
 class QuietWindow:
@@ -113,6 +149,20 @@ class QuietWindow:
             else:
                 self._end_measuring(goes_on=True)
 
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Give the right to work back while this holder only waits, such as for another process."""
+        with self._mutex:
+            is_resting = self._depth > 0 and not self._is_measuring
+            if is_resting:
+                self._release()
+        try:
+            yield
+        finally:
+            with self._mutex:
+                if is_resting:
+                    self._begin_work()
+
     def pause(self) -> float:
         """Let measurements that wait go first; return the seconds that took. For the end of each step."""
         with self._mutex:
@@ -144,6 +194,11 @@ class QuietWindow:
         waited, self._waited = self._waited, {}
         return waited
 
+    def count_wait(self, who: Waiting, seconds: float) -> None:
+        """Add what somebody waited, and tell whoever wants to know."""
+        self._waited[who] = self._waited.get(who, 0.0) + seconds
+        self._on_wait(who, seconds)
+
     # the locks
 
     def _begin_work(self) -> None:
@@ -157,7 +212,7 @@ class QuietWindow:
             fcntl.flock(turnstile, fcntl.LOCK_SH)
             fcntl.flock(window, fcntl.LOCK_SH)
             fcntl.flock(turnstile, fcntl.LOCK_UN)
-            self._count("work", self._clock() - begun)
+            self.count_wait("work", self._clock() - begun)
 
     def _begin_measuring(self) -> None:
         """Take the turnstile, then the window alone."""
@@ -171,7 +226,7 @@ class QuietWindow:
             until = self._clock() + self._limit_s
             while not (is_alone := _taken(window)) and self._clock() < until:
                 self._sleep(_LOOK_S)
-            self._count("measurement", self._clock() - begun)
+            self.count_wait("measurement", self._clock() - begun)
             if not is_alone:
                 _log.warning(
                     "another process of this study has worked for %.0f s without a pause (does its fit() call"
@@ -182,13 +237,15 @@ class QuietWindow:
     def _end_measuring(self, *, goes_on: bool) -> None:
         self._is_measuring = False
         if self._depth > 0 and goes_on:
-            with self._locking() as files:
-                if files is not None:
-                    for file in reversed(files):
-                        fcntl.flock(file, fcntl.LOCK_UN)
+            self._release()
             self._begin_work()
         else:
             self._close()
+
+    def _release(self) -> None:
+        with self._locking() as files:
+            for file in reversed(files or ()):
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     @contextlib.contextmanager
     def _locking(self) -> Iterator[tuple[int, int] | None]:
@@ -229,10 +286,6 @@ class QuietWindow:
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
-
-    def _count(self, who: Waiting, seconds: float) -> None:
-        self._waited[who] = self._waited.get(who, 0.0) + seconds
-        self._on_wait(who, seconds)
 
 
 def _taken(file: int) -> bool:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -27,6 +28,7 @@ from moo.log import StudyLog
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
 from moo.pruning import Pruner, make_pruner
+from moo.quiet import OpenWindow, Window
 from moo.results import FinishedTrial, Results
 from moo.samplers import make_sampler
 from moo.supervisor import Supervisor
@@ -35,6 +37,8 @@ from moo.task import Observer, Task
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from moo.engines import RayEngine, RayFleet
 
 __all__ = ["Study", "load_study", "optimize"]
 
@@ -57,6 +61,7 @@ def optimize(
     folder: str | Path | None = None,
     n_workers: int = 1,
     make_task: Callable[[], Task] | None = None,
+    engine: Literal["local", "ray"] | RayEngine = "local",
     observer: Observer | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -84,8 +89,11 @@ def optimize(
             `moo-runs/<study name>`. Nothing is written elsewhere.
         n_workers: Processes of this machine that share the sweep; with 1 it runs in this one. While one of
             them measures the others pause, where their tasks report. They share the processors' threads, too.
+            On a cluster, how many trials are evaluated at a time.
         make_task: Makes the task in a worker process, for a task that cannot be pickled; it is imported there
             by its name. None to send the task itself.
+        engine: Where trials are evaluated: on this machine, or on a Ray cluster, as `moo.engines.RayEngine`
+            says; `ray` for one with nothing chosen. The study and all files stay here.
         observer: Told of each trial.
         should_stop: Asked before each trial; True ends the sweep there.
         clock: Seconds from any origin; for tests.
@@ -98,52 +106,86 @@ def optimize(
             that do not fit, a relative bound that can never hold).
         SweepError: If every trial failed, or the baseline did and a bound is relative to it.
     """
-    problem = _checked(task, maximize, minimize, constraints, n_trials, timeout_s)
+    if isinstance(task, type):
+        raise TaskLoadError(f"task: expected an instance, got the class {task.__name__}: call it")
     name = _checked_name(task.name if study_name is None else study_name)
     root = (Path("moo-runs") / name if folder is None else Path(folder)).absolute()
-    plan = _Plan(
-        problem=problem,
-        name=name,
-        root=root,
-        n_trials=n_trials,
-        sampler=sampler,
-        pruner=pruner,
-        seed=_checked_seed(seed),
-        storage=storage,
-    )
-    plan.make_sampler(0)  # one that is unknown or cannot do this is refused before anything is written
-    make_pruner(pruner, problem)
-    job = None if _checked_workers(n_workers, storage) == 1 else _worker_job(task, make_task, plan)
-    study, sweep, seed_used = _begin(task, plan, observer=observer)
-    results = study.results()
-    if observer is not None:
-        observer.begun(results, n_trials)
-    limits: _Limits = {
-        "until": None if timeout_s is None else clock() + timeout_s,
-        "clock": clock,
-        "should_stop": should_stop,
-    }
-    log = StudyLog(root)
-    log.write(
-        "study_begun",
-        study=name,
-        n_trials=n_trials,
-        n_finished=len(results.trials),
-        seed=seed_used,
-        sampler=sampler if isinstance(sampler, str) else type(sampler).__name__,
-        storage=storage,
-        n_workers=n_workers,
-    )
-    with log.with_warnings(), _told_end(log, study, n_trials):
-        if job is None:
-            sweep.run(n_trials, **limits)
-        else:
-            supervisor = Supervisor(
-                study.optuna_study, root=root, n_trials=n_trials, job=job, observer=observer, log=log
-            )
-            supervisor.run(n_workers, **limits)
-            sweep.refuse_total_failure()
-    return study
+    _checked_workers(n_workers, storage)
+    with _fleet(engine) as fleet:
+        placed = task if fleet is None else fleet.placed(task)
+        plan = _Plan(
+            problem=_checked(placed, maximize, minimize, constraints, n_trials, timeout_s),
+            name=name,
+            root=root,
+            n_trials=n_trials,
+            sampler=sampler,
+            pruner=pruner,
+            seed=_checked_seed(seed),
+            storage=storage,
+        )
+        plan.make_sampler(0)  # one that is unknown or cannot do this is refused before anything is written
+        make_pruner(pruner, plan.problem)
+        is_crew = fleet is None and n_workers > 1
+        job = _worker_job(task, make_task, plan) if is_crew else None
+        begun = _begin(placed, plan)
+        limits: _Limits = {
+            "until": None if timeout_s is None else clock() + timeout_s,
+            "clock": clock,
+            "should_stop": should_stop,
+        }
+        with begun.told(observer, n_workers, engine) as log:
+            if fleet is not None:
+                _run_on(fleet, placed, begun, n_workers, observer, limits)
+            elif job is None:
+                begun.sweep(placed, observer=observer).run(n_trials, **limits)
+            else:
+                supervisor = Supervisor(
+                    begun.study.optuna_study,
+                    root=root,
+                    n_trials=n_trials,
+                    job=job,
+                    observer=observer,
+                    log=log,
+                )
+                supervisor.run(n_workers, **limits)
+                begun.sweep(placed, observer=None).refuse_total_failure()
+    return begun.study
+
+
+@contextmanager
+def _fleet(engine: Literal["local", "ray"] | RayEngine) -> Iterator[RayFleet | None]:
+    """Open what trials are evaluated on, if not on this machine."""
+    if engine == "local":
+        yield None
+        return
+    from moo.engines import RayEngine
+
+    chosen = RayEngine() if engine == "ray" else engine
+    if not isinstance(chosen, RayEngine):
+        raise InputError(f"engine: expected local, ray or a moo.engines.RayEngine, got {engine!r}")
+    with chosen.opened() as fleet:
+        yield fleet
+
+
+def _run_on(
+    fleet: RayFleet,
+    task: Task,
+    begun: _Begun,
+    n_workers: int,
+    observer: Observer | None,
+    limits: _Limits,
+) -> None:
+    """Run a sweep's trials on a cluster, so many at a time."""
+    from moo.engines import OneAtATime
+
+    told = None if observer is None else OneAtATime(observer)
+    sweeps = [begun.sweep(fleet.seat(task), observer=told, window=OpenWindow()) for _ in range(n_workers)]
+
+    def share(sweep: Sweep, is_over: Callable[[], bool]) -> None:
+        sweep.share(begun.plan.n_trials, until=limits["until"], clock=limits["clock"], should_stop=is_over)
+
+    fleet.run([partial(share, sweep) for sweep in sweeps], limits["should_stop"])
+    sweeps[0].refuse_total_failure()
 
 
 class _Limits(TypedDict):
@@ -177,12 +219,56 @@ class _Plan:
         )
 
 
-def _begin(task: Task, plan: _Plan, *, observer: Observer | None = None) -> tuple[Study, Sweep, int]:
-    """Begin a study, or resume it; return it, this process's share of its sweep, and its seed."""
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A study that is begun or resumed, and what the shares of its sweep are made of."""
+
+    study: Study
+    plan: _Plan
+    seed: int
+
+    def sweep(self, task: Task, *, observer: Observer | None, window: Window | None = None) -> Sweep:
+        """Return a share of the sweep."""
+        return Sweep(
+            self.study.optuna_study,
+            self.study.storage,
+            self.plan.problem,
+            task,
+            root=self.plan.root,
+            seed=self.seed,
+            observer=observer,
+            pruner=make_pruner(self.plan.pruner, self.plan.problem),
+            window=window,
+        )
+
+    @contextmanager
+    def told(self, observer: Observer | None, n_workers: int, engine: str | RayEngine) -> Iterator[StudyLog]:
+        """Tell the observer and the log of the sweep's begin, and the log of its end."""
+        plan, results = self.plan, self.study.results()
+        if observer is not None:
+            observer.begun(results, plan.n_trials)
+        log = StudyLog(plan.root)
+        log.write(
+            "study_begun",
+            study=plan.name,
+            n_trials=plan.n_trials,
+            n_finished=len(results.trials),
+            seed=self.seed,
+            sampler=plan.sampler if isinstance(plan.sampler, str) else type(plan.sampler).__name__,
+            storage=plan.storage,
+            n_workers=n_workers,
+            engine=engine if isinstance(engine, str) else str(engine),
+        )
+        with log.with_warnings(), _told_end(log, self.study, plan.n_trials):
+            yield log
+
+
+def _begin(task: Task, plan: _Plan) -> _Begun:
+    """Begin a study, or resume it."""
     identity, setting = task.identity(), task.setting()
     database = _open(plan.storage, plan.root)
-    begun = stored.stored_record(database, plan.name)
-    seed = plan.seed if plan.seed is not None else begun["seed"] if begun else secrets.randbits(32)
+    before = stored.stored_record(database, plan.name)
+    seed = plan.seed if plan.seed is not None else before["seed"] if before else secrets.randbits(32)
     optuna_study = stored.open_study(
         database,
         plan.name,
@@ -193,17 +279,7 @@ def _begin(task: Task, plan: _Plan, *, observer: Observer | None = None) -> tupl
         folder=plan.root,
         sampler=plan.make_sampler(seed),
     )
-    sweep = Sweep(
-        optuna_study,
-        database,
-        plan.problem,
-        task,
-        root=plan.root,
-        seed=seed,
-        observer=observer,
-        pruner=make_pruner(plan.pruner, plan.problem),
-    )
-    return Study(optuna_study, database, plan.problem), sweep, seed
+    return _Begun(study=Study(optuna_study, database, plan.problem), plan=plan, seed=seed)
 
 
 @contextmanager
@@ -267,8 +343,7 @@ def _worker(
     assert made is not None, "one of both is given"
     if isinstance(plan.sampler, BaseSampler):
         plan.sampler.reseed_rng()  # else all workers would propose the same
-    _, sweep, _ = _begin(made, plan)
-    log = StudyLog(plan.root)
+    sweep, log = _begin(made, plan).sweep(made, observer=None), StudyLog(plan.root)
 
     def share() -> None:
         with log.with_warnings():
@@ -398,8 +473,6 @@ def _checked(
         raise InputError(f"n_trials: expected a whole number of 1 or more, got {n_trials!r}")
     if timeout_s is not None and not timeout_s > 0:
         raise InputError(f"timeout_s: expected seconds above 0, got {timeout_s!r}")
-    if isinstance(task, type):
-        raise TaskLoadError(f"task: expected an instance, got the class {task.__name__}: call it")
     own = _own_metrics(task)
     problem = Problem.parse(maximize=maximize, minimize=minimize, constraints=constraints, metrics=own)
     baseline = _baseline(task)

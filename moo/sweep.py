@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.errors import FitError, InputError, SweepError, TrialError
+from moo.errors import FitError, InputError, LostError, SweepError, TrialError, describe
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.log import StudyLog
 from moo.outcome import (
@@ -34,10 +34,11 @@ from moo.outcome import (
     known_bounds,
     noise,
     variant_trial,
+    with_waited,
 )
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
-from moo.quiet import QuietWindow, Waiting
+from moo.quiet import QuietWindow, Waiting, Window
 from moo.results import FinishedTrial, commonest_failures
 from moo.samplers import NOISE, SpaceWatch, trial_seed
 from moo.staging import Staging
@@ -54,8 +55,6 @@ _PAUSE_S = 0.2
 _LOCK = ".moo-lock"
 _ASK_LOCK = ".moo-ask-lock"
 _SHORTEST_S = 0.1  # of stages and waits that the log tells of
-_WAITED: Mapping[Waiting, str] = {"measurement": "wait", "work": "paused"}
-"""What an evaluation's seconds call a wait."""
 
 
 class Sweep:
@@ -71,6 +70,7 @@ class Sweep:
         observer: Told of each trial this process finished.
         pruner: Stops trials that are not worth training on; None for never.
         log: Where events go; None for the study's own, in its folder.
+        window: Keeps this machine quiet for measurements; None for the study's own, in its folder.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Sweep:
         observer: Observer | None,
         pruner: Pruner | None = None,
         log: StudyLog | None = None,
+        window: Window | None = None,
     ) -> None:
         self._study = study
         self._storage = storage
@@ -98,7 +99,7 @@ class Sweep:
         self._evaluated: Evaluation | None = None  # the same trial's
         self._number = 0  # the same trial's
         self._log = log or StudyLog(root)
-        self._window = QuietWindow(root, on_wait=self._tell_wait)
+        self._window: Window = window or QuietWindow(root, on_wait=self._tell_wait)
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._space = SpaceWatch()
@@ -231,13 +232,25 @@ class Sweep:
 
     def _run_trial(self, trial: optuna.Trial, trial_id: int) -> None:
         begun = time.monotonic()
-        outcome = self._outcome(trial)
+        try:
+            outcome = self._outcome(trial)
+        except LostError as error:
+            self._let_go(trial_id, error)
+            return
         with self._alone():
             if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
                 return  # another process took it for stale and runs it: its outcome counts
             trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
             frozen = self._told(trial, trial_id, outcome)
         self._report(frozen)
+
+    def _let_go(self, trial_id: int, error: LostError) -> None:
+        """Leave a trial whose process is gone to whoever is next, or give it up after its last try."""
+        _log.warning("trial %d: %s", self._number, error)
+        with self._alone():
+            trial = self._storage.get_trial(trial_id)
+            if trial.user_attrs.get(workers.WORKER) == self._worker:
+                workers.queue_again_or_give_up(self._storage, trial, trial_id, self._worker)
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep this host's other processes from taking trials away, or telling theirs, in the meantime.
@@ -293,7 +306,7 @@ class Sweep:
         try:
             self._evaluated = self._evaluation(trial, folder)
             return self._values(trial, self._evaluated)
-        except InputError:
+        except (InputError, LostError, SweepError):
             raise
         except optuna.TrialPruned as pruned:
             self._store_failure(trial, "pruned", str(pruned) or "pruned by the task")
@@ -302,7 +315,7 @@ class Sweep:
         except TrialError as error:
             self._store_failure(trial, error.stage, str(error), folder)
         except (Exception, SystemExit) as error:
-            self._store_failure(trial, FitError.stage, _describe(error), folder)
+            self._store_failure(trial, FitError.stage, describe(error), folder)
         return TrialState.FAIL
 
     def _evaluation(self, trial: optuna.Trial, folder: Path) -> Evaluation:
@@ -415,8 +428,7 @@ class Sweep:
 
     def _with_waited(self, evaluation: Evaluation) -> Evaluation:
         """Return the evaluation with what the trial waited for other processes, where it did."""
-        waited = {_WAITED[who]: round(s, 4) for who, s in self._window.take_waited().items() if s >= 0.001}
-        return dataclasses.replace(evaluation, seconds={**evaluation.seconds, **waited})
+        return with_waited(evaluation, self._window.take_waited())
 
     # the log
 
@@ -474,11 +486,3 @@ def _is_variant(trial: FrozenTrial) -> bool:
 
 def _baseline_failed(trial: FinishedTrial) -> str:
     return f"the baseline failed, and bounds are relative to it: {trial.stage}: {trial.reason}"
-
-
-def _describe(error: BaseException) -> str:
-    """Return type, message and the innermost line outside installed packages."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
-    where = f" ({frames[-1].name}, {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    message = str(error)
-    return f"{type(error).__name__}{': ' if message else ''}{message}{where}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from moo.evaluation import Evaluation, TrialContext
 from moo.metrics import Metric
@@ -34,6 +34,17 @@ class Task(Protocol):
 
     def setting(self) -> Mapping[str, Any]:
         """Return the machine and the protocol, as plain JSON."""
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """What a trial needs of a cluster's node: `CPU`, `GPU`, and any that nodes were given names for."""
+
+    @property
+    def is_measured_by_profiler(self) -> bool:
+        """Whether candidates may be measured on other machines than the one that evaluates the trial."""
+
+    def measured_on(self, devices: Mapping[str, Callable[..., Any]]) -> Self:
+        """Return this task with its candidates run and measured on other machines, by name."""
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
         """Return what one trial yields."""

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from moo.quiet import boot_id
 from moo.storage import EVALUATION, FAILURE
 
-__all__ = ["queue_again", "release_stale_trials", "worker_identity"]
+__all__ = ["queue_again", "queue_again_or_give_up", "release_stale_trials", "worker_identity"]
 
 WORKER = "moo:worker"
 ATTEMPTS = "moo:attempts"
@@ -95,15 +95,29 @@ def release_stale_trials(storage: BaseStorage, name: str) -> list[int]:
         if not _is_stale(trial, here) or storage.get_trial(trial_id).user_attrs != trial.user_attrs:
             continue
         released.append(trial.number)
-        is_done = trial.user_attrs.get(EVALUATION) is not None
-        if trial.user_attrs.get(ATTEMPTS, 1) < MAX_ATTEMPTS or is_done:
-            queue_again(storage, trial_id)
-            continue
-        reason = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
-        storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
-        storage.set_trial_user_attr(trial_id, GIVEN_UP_BY, here)
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        queue_again_or_give_up(storage, trial, trial_id, here)
     return released
+
+
+def queue_again_or_give_up(
+    storage: BaseStorage, trial: FrozenTrial, trial_id: int, here: Mapping[str, Any]
+) -> None:
+    """Put a trial whose process is gone back in the queue; fail one that was begun as often as it may be.
+
+    Args:
+        storage: Where it lives.
+        trial: As it was when its process was found gone.
+        trial_id: Of the storage.
+        here: The process that decides.
+    """
+    is_done = trial.user_attrs.get(EVALUATION) is not None
+    if trial.user_attrs.get(ATTEMPTS, 1) < MAX_ATTEMPTS or is_done:
+        queue_again(storage, trial_id)
+        return
+    reason = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
+    storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
+    storage.set_trial_user_attr(trial_id, GIVEN_UP_BY, here)
+    storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
 
 def queue_again(storage: BaseStorage, trial_id: int) -> None:

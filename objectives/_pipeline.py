@@ -131,6 +131,10 @@ class Deployment:
     watch: Stopwatch = field(default_factory=Stopwatch)
     measuring: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
+    def on(self, profilers: Mapping[str, Profiler]) -> dict[str, Deployment]:
+        """Return the same as other profilers measure it, by their names."""
+        return {name: dataclasses.replace(self, profiler=profiler) for name, profiler in profilers.items()}
+
     def outputs(self) -> list[NDArray[Any]]:
         """Return the artefact's outputs for all validation inputs, in the model's order.
 
@@ -218,7 +222,7 @@ class Deployment:
 
 
 def also_metrics(runtimes: Iterable[str]) -> tuple[Metric, ...]:
-    """Return the metrics that further runtimes of those names give.
+    """Return the metrics that further runtimes or devices of those names give.
 
     >>> also_metrics(["gpu"])[0].name
     'gpu_latency_p50'
@@ -265,7 +269,9 @@ def _is_better(one: Estimate, other: Estimate, metric: Metric | None) -> bool:
 
 
 def measured_elsewhere(deployments: Mapping[str, Deployment], context: TrialContext) -> dict[str, Estimate]:
-    """Return what an artefact costs in further runtimes, by their names; the samples are kept in folders.
+    """Return what an artefact costs in further runtimes or on further devices, by their names.
+
+    The samples are kept in folders.
 
     Raises:
         MeasureError: If a process that measures it fails.
@@ -275,7 +281,7 @@ def measured_elsewhere(deployments: Mapping[str, Deployment], context: TrialCont
         measurement = deployment.measure(context.seed)
         measurement.save(context.folder / f"in-{name}")
         metrics = measured_metrics(measurement)
-        missing = Estimate(None, reason=f"not measured in the runtime {name}")
+        missing = Estimate(None, reason=f"not measured in {name}")
         found |= {f"{name}_{base}": metrics.get(base, missing) for base in _ELSEWHERE}
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from moo.evaluation import TrialContext
@@ -33,12 +34,21 @@ def trial_protocol(protocol: Protocol, context: TrialContext) -> Protocol:
     )
 
 
-def serving_setting(runtime: Runtime, protocol: Protocol) -> dict[str, Any]:
-    """Return the machine, the protocol and the runtime, as plain JSON."""
-    machine = environment()
+def serving_setting(
+    runtime: Runtime, protocol: Protocol, machines: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the machine, the protocol and the runtime, as plain JSON.
+
+    Args:
+        runtime: How candidates are served.
+        protocol: How they are timed.
+        machines: Those that they are measured on, by name, the first before the others; none for this one.
+    """
+    machine = dict(next(iter(machines.values()))) if machines else environment()
     return {
         "environment": machine,
         "machine": machine_part(machine),
         "protocol": protocol.to_json(),
         "runtime": runtime.to_json(),
+        **({"devices": {name: dict(one) for name, one in machines.items()}} if machines else {}),
     }

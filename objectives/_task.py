@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import abc
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from moo.errors import ScoreError, did_you_mean
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.metrics import Metric, known_metrics
 from objectives._identity import function_parts, task_parts
+from profilers import Profiler, RemoteProfiler, Send
 
 if TYPE_CHECKING:
     import optuna
@@ -42,9 +44,16 @@ class Task(abc.ABC):
 
     Attributes:
         metrics: The task's own metrics, beside the built-in ones.
+        resources: What a trial needs of a cluster's node: `CPU` and `GPU`, which may be parts of one, and
+            any that the cluster's nodes were given names for.
+        profiler: What runs and measures candidates; None for a task that measures where it is evaluated.
     """
 
     metrics: Sequence[Metric] = ()
+    resources: Mapping[str, float] = {"CPU": 1}
+    profiler: Profiler | None = None
+    _elsewhere: Mapping[str, Profiler] = {}
+    _machines: Mapping[str, Mapping[str, Any]] = {}
 
     @property
     def name(self) -> str:
@@ -60,7 +69,29 @@ class Task(abc.ABC):
 
     def identity(self) -> dict[str, str]:
         """Return a digest of each part of the task that must not change within a study."""
-        return {"name": self.name, **task_parts(self)}
+        devices = {"devices": ", ".join(self._machines)} if self._machines else {}
+        return {"name": self.name, **task_parts(self), **devices}
+
+    @property
+    def is_measured_by_profiler(self) -> bool:
+        """Whether candidates are measured by a profiler, and so may be measured on another machine."""
+        return self.profiler is not None
+
+    def measured_on(self, devices: Mapping[str, Send]) -> Self:
+        """Return this task with its candidates run and measured on other machines, whatever evaluates it.
+
+        Args:
+            devices: What has a job done on each, by name, one at least. Candidates are scored on the first,
+                and what is measured there has the plain names; on the others it has theirs before it, as
+                `pi_latency_p50`.
+        """
+        assert self.profiler is not None, "for tasks that are measured by one"
+        profilers = {name: RemoteProfiler(self.profiler, send) for name, send in devices.items()}
+        placed = copy.copy(self)
+        placed._machines = {name: profiler.environment() for name, profiler in profilers.items()}
+        placed.profiler, *_ = profilers.values()
+        placed._elsewhere = dict(list(profilers.items())[1:])
+        return placed
 
     def setting(self) -> dict[str, Any]:
         """Return how candidates are measured, as plain JSON; `machine` must not change within a study."""

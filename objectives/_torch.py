@@ -41,7 +41,7 @@ from objectives._serving import serving_setting, trial_protocol
 from objectives._size import count_macs, count_parameters
 from objectives._task import Served, SplitName, Task
 from objectives._training._train import suggest_training, train
-from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime
+from profilers import QUICK, OnnxRuntimeProfiler, Profiler, Protocol, Runtime, Send
 
 __all__ = ["TorchTask"]
 
@@ -86,6 +86,12 @@ class TorchTask(Task):
             task.metrics = (*cls.metrics, *also_metrics(cls.also))
         return task
 
+    def measured_on(self, devices: Mapping[str, Send]) -> Self:
+        """See `Task.measured_on`; further runtimes (`also`) are measured on the first device."""
+        placed = super().measured_on(devices)
+        placed.metrics = (*self.metrics, *also_metrics(placed._elsewhere))
+        return placed
+
     @abc.abstractmethod
     def data(self) -> Splits:
         """Return the data. Called once; float inputs of shape (n, ...), one row a sample."""
@@ -116,7 +122,7 @@ class TorchTask(Task):
 
     def setting(self) -> dict[str, Any]:
         """Return the machine, the protocol and the runtime."""
-        return {**super().setting(), **serving_setting(self.runtime, self.protocol)}
+        return {**super().setting(), **serving_setting(self.runtime, self.protocol, self._machines)}
 
     def identity(self) -> dict[str, str]:
         """Return the digests of the task's parts, its runtime and protocol among them."""
@@ -265,6 +271,7 @@ class TorchTask(Task):
             elsewhere = {
                 name: self._deployment(path, runtime, data, place, own) for name, runtime in self.also.items()
             }
+            elsewhere |= deployment.on(self._elsewhere)
             metrics = {**evaluation.metrics, **measured_elsewhere(elsewhere, place)}
             return dataclasses.replace(evaluation, metrics=metrics)
 

@@ -40,8 +40,13 @@ def load_task(spec: str) -> Task:
     return _as_task(spec, getattr(module, name))
 
 
-def served_by(task: Task, provider: str | None) -> Task:
+def served_by(task: Task, provider: str | None, *, is_served_here: bool = True) -> Task:
     """Return the task with its candidates served by that provider of ONNX Runtime; None for its own.
+
+    Args:
+        task: The task.
+        provider: Such as `cuda`.
+        is_served_here: Whether by this machine, so that it can be tried.
 
     Raises:
         InputError: If the task serves nothing, or the provider is not here or does not run a tiny model.
@@ -55,7 +60,8 @@ def served_by(task: Task, provider: str | None) -> Task:
         served = replace(runtime, provider=provider)
     except ValueError as error:
         raise InputError(f"--provider: {error}") from error
-    _check_provider(served.provider_name)
+    if is_served_here:
+        _check_provider(served.provider_name)
     task.runtime = served  # type: ignore[attr-defined]  # it has one
     return task
 

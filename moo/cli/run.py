@@ -50,15 +50,24 @@ def run(
         int,
         typer.Option(help="Processes that share the sweep; while one measures, the others pause."),
     ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(help="Where trials are evaluated: local, or ray, a Ray cluster (see RAY_ADDRESS)."),
+    ] = "local",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="What measures on a Ray cluster: nodes with moo-profiler:DEVICE; may repeat."),
+    ] = None,
     verbose: Annotated[  # noqa: FBT002  # an option of the command line
         bool, typer.Option("--verbose", help="Show each event of the study's log as a line.")
     ] = False,
 ) -> int:
     """Run a sweep, or resume it with the same command, and write its report."""
-    from moo.cli._workers import task_maker
+    from moo.cli._workers import chosen_engine, task_maker
 
     return sweep(
-        task_maker(task, provider),
+        task_maker(task, provider, is_served_here=engine == "local"),
+        engine=chosen_engine(engine, device or []),
         n_workers=workers,
         is_verbose=verbose,
         maximize=maximize or [],

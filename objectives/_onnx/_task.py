@@ -22,7 +22,15 @@ from objectives._data import Split, Splits
 from objectives._identity import function_parts
 from objectives._onnx._inputs import Signature
 from objectives._onnx._outputs import finite_rows, outputs_of
-from objectives._pipeline import Deployment, Score, Stopwatch, with_compression, with_tags
+from objectives._pipeline import (
+    Deployment,
+    Score,
+    Stopwatch,
+    also_metrics,
+    measured_elsewhere,
+    with_compression,
+    with_tags,
+)
 from objectives._scoring._scores import Scorer, ScorerLike, own_metrics, task_scorers
 from objectives._serving import serving_setting, trial_protocol
 from objectives._task import Served, SplitName, Task
@@ -115,7 +123,7 @@ class OnnxTask(Task):
     @property
     def metrics(self) -> Sequence[Metric]:  # type: ignore[override]  # follows from `score`
         """The metrics of `score` that are not built in."""
-        return own_metrics(self._scorers)
+        return (*own_metrics(self._scorers), *also_metrics(self._elsewhere))
 
     def data(self) -> Splits | Split:
         """Return the data: what was given to the constructor. Called once."""
@@ -175,7 +183,7 @@ class OnnxTask(Task):
             InputError: If the model, the data, the choices or the score cannot be.
         """
         self._check()
-        return {**super().setting(), **serving_setting(self.runtime, self.protocol)}
+        return {**super().setting(), **serving_setting(self.runtime, self.protocol, self._machines)}
 
     def identity(self) -> dict[str, str]:
         """Return the digests of the model, the data, the choices, and how candidates are measured."""
@@ -221,6 +229,8 @@ class OnnxTask(Task):
         )
         if not finite_rows(outputs).all():
             evaluation = dataclasses.replace(evaluation, tags=with_tags(evaluation.tags, NOT_FINITE_TAG))
+        metrics = {**evaluation.metrics, **measured_elsewhere(deployment.on(self._elsewhere), context)}
+        evaluation = dataclasses.replace(evaluation, metrics=metrics)
         return with_compression(evaluation, chosen, facts, context)
 
     @property

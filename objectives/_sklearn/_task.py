@@ -22,7 +22,16 @@ from moo.metrics import Metric
 from objectives._choices import Choices, Chosen
 from objectives._compression._compress import Compression
 from objectives._data import Split, Splits
-from objectives._pipeline import Deployment, Score, Stopwatch, variant, with_compression, with_tags
+from objectives._pipeline import (
+    Deployment,
+    Score,
+    Stopwatch,
+    also_metrics,
+    measured_elsewhere,
+    variant,
+    with_compression,
+    with_tags,
+)
 from objectives._report import Report
 from objectives._scoring._outputs import Outputs
 from objectives._scoring._scores import Scorer, ScorerLike, own_metrics, task_scorers
@@ -101,7 +110,7 @@ class SklearnTask(Task):
     @property
     def metrics(self) -> Sequence[Metric]:  # type: ignore[override]  # follows from `score`
         """The metrics of `score` that are not built in, and the share of rows that agree."""
-        return (*own_metrics(self._scorers), AGREEMENT)
+        return (*own_metrics(self._scorers), AGREEMENT, *also_metrics(self._elsewhere))
 
     def setting(self) -> dict[str, Any]:
         """Return the machine, the protocol and the runtime.
@@ -110,7 +119,7 @@ class SklearnTask(Task):
             InputError: If `folds` or `score` cannot be, or skl2onnx is not installed.
         """
         self._check()
-        return {**super().setting(), **serving_setting(self.runtime, self.protocol)}
+        return {**super().setting(), **serving_setting(self.runtime, self.protocol, self._machines)}
 
     def identity(self) -> dict[str, str]:
         """Return the digests of the task's parts, how it is scored, its runtime and protocol among them."""
@@ -253,7 +262,8 @@ class SklearnTask(Task):
         evaluation = with_compression(evaluation, chosen, facts, place)
         files = {**evaluation.files, **_kept(correct, place)}
         tags = with_tags(evaluation.tags, DIFFERS_TAG) if candidate.n_differing else evaluation.tags
-        return dataclasses.replace(evaluation, files=files, tags=tags)
+        metrics = {**evaluation.metrics, **measured_elsewhere(deployment.on(self._elsewhere), place)}
+        return dataclasses.replace(evaluation, metrics=metrics, files=files, tags=tags)
 
     def _held_out(self, candidate: Candidate) -> Score:
         targets = candidate.deployment.targets

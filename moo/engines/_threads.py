@@ -1,0 +1,80 @@
+"""Several shares of a sweep at a time, each followed by a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from moo.results import FinishedTrial, Results
+from moo.task import Observer
+
+__all__ = ["OneAtATime", "run_together"]
+
+_LOOK_S = 0.2
+_GRACE_S = 20.0
+
+Share = Callable[[Callable[[], bool]], None]
+"""Does a share of the sweep; is given what tells whether no further trial is to be begun."""
+
+
+def run_together(shares: Sequence[Share], should_stop: Callable[[], bool], abandon: threading.Event) -> None:
+    """Run all shares until each is done; one that fails has the others end after their trials.
+
+    Args:
+        shares: What each thread does.
+        should_stop: Asked before each trial; True ends the sweep there.
+        abandon: Set when this is interrupted: the shares are to end at once, by `KeyboardInterrupt`.
+
+    Raises:
+        BaseException: The first that a share raised.
+    """
+    errors: list[BaseException] = []
+
+    def is_over() -> bool:
+        return bool(errors) or abandon.is_set() or should_stop()
+
+    def run(share: Share) -> None:
+        try:
+            share(is_over)
+        except BaseException as error:  # raised again below, in the thread that waits
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(share,), daemon=True) for share in shares]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            threads[0].join(_LOOK_S) if threads[0].is_alive() else _wait_any(threads)
+    except BaseException:
+        abandon.set()
+        for thread in threads:
+            thread.join(_GRACE_S)
+        raise
+    if errors:
+        raise errors[0]
+
+
+def _wait_any(threads: Sequence[threading.Thread]) -> None:
+    next(thread for thread in threads if thread.is_alive()).join(_LOOK_S)
+
+
+class OneAtATime:
+    """An observer that several threads tell, for one that only one may.
+
+    Args:
+        observer: Who is told.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._lock = threading.Lock()
+
+    def begun(self, results: Results, n_trials: int) -> None:
+        """See `Observer.begun`."""
+        with self._lock:
+            self._observer.begun(results, n_trials)
+
+    def trial_finished(self, trial: FinishedTrial) -> None:
+        """See `Observer.trial_finished`."""
+        with self._lock:
+            self._observer.trial_finished(trial)

@@ -1,0 +1,374 @@
+"""A sweep on a Ray cluster: trials are evaluated wherever there is room, measured where they will run."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moo.engines._code import pickled_by_value
+from moo.engines._conversation import Answer, Assignment, Outcome, Request, answer
+from moo.engines._files import fetch
+from moo.engines._ray_actors import PATIENCE_S, Device, Evaluator, RaySend
+from moo.engines._threads import run_together
+from moo.errors import FitError, InputError, LostError, SweepError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from moo.evaluation import Evaluation, TrialContext
+    from moo.metrics import Metric
+    from moo.task import Task
+
+__all__ = ["RayEngine", "RayFleet"]
+
+PREFIX = "moo-profiler:"
+_LOOK_S = 0.5
+_OWN_DEVICE = "here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayEngine:
+    """A Ray cluster that evaluates trials, and devices in it that measure candidates.
+
+    Each trial is evaluated (built, trained, exported, scored) by a process on any node with the task's
+    `resources`; there this project and whatever the task imports of installed packages must be installed, the
+    person's own modules are sent. What runs or measures a candidate does so on a *device*: a node with the
+    custom resource `moo-profiler:<name>` (`ray start --resources='{"moo-profiler:pi": 1}'`), one job at a
+    time, while work of this kind on the same machine pauses. The study, its storage, its log and all files
+    stay where the sweep was begun.
+
+    A trial whose process or node is lost is run again, once. A device that is lost is waited for, two minutes
+    at most.
+
+    Args:
+        devices: Names of the devices; each candidate is measured on every one. Metrics of the first have the
+            plain names, those of others their device's before it, as `pi_latency_p50`. None named: the one
+            that the cluster has.
+        address: Of the cluster, as `ray.init` takes it. None for `RAY_ADDRESS`, else the cluster that this
+            machine is a node of, else one of this machine alone, for as long as the sweep.
+    """
+
+    devices: Sequence[str] = ()
+    address: str | None = None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[RayFleet]:
+        """Connect to the cluster, for as long as the context.
+
+        Raises:
+            InputError: If Ray is not installed, the cluster cannot be reached, or a device is not in it.
+        """
+        for label in self.devices:
+            if re.fullmatch(r"[A-Za-z]\w*([.-]\w+)*", label) is None:
+                raise InputError(
+                    f"device: expected a name of letters, digits, '_', '-' and '.', got {label!r}"
+                )
+        ray = _ray()
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            _connect(ray, self.address)
+        try:
+            yield RayFleet(ray, tuple(self.devices))
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+class RayFleet:
+    """What a sweep uses of a cluster while it is connected.
+
+    Args:
+        ray: The module.
+        devices: Names of the devices, as `RayEngine` has them.
+    """
+
+    def __init__(self, ray: Any, devices: tuple[str, ...]) -> None:
+        self._ray = ray
+        self._asked = devices
+        self._sends: list[RaySend] = []
+        self._task: bytes | None = None
+        self._abandon = threading.Event()
+
+    def placed(self, task: Task) -> Task:
+        """Return the task as it is measured on the cluster's devices.
+
+        Raises:
+            InputError: If a device is not there, or the task measures by itself.
+        """
+        if not task.is_measured_by_profiler:
+            if self._asked:
+                raise InputError(f"device: task {task.name} measures where it is evaluated: leave it out")
+            self._check_room(task)
+            self._task = pickled_by_value((task, []), self._ray.cloudpickle)
+            return task
+        self._sends = [RaySend(label, self._device(label)) for label in self._labels()]
+        named = {metric_name(send.label): send for send in self._sends}
+        if len(named) < len(self._sends):
+            raise InputError(f"device: two of {', '.join(send.label for send in self._sends)} are alike")
+        self._check_room(task)
+        placed = task.measured_on(named)
+        self._task = pickled_by_value((placed, self._sends), self._ray.cloudpickle)
+        return placed
+
+    def seat(self, task: Task) -> RayTask:
+        """Return a placed task that is evaluated by a process on the cluster, one trial at a time."""
+        assert self._task is not None, "placed comes first"
+        return RayTask(task, _Seat(self._ray, self._task, task.resources, self._abandon))
+
+    def _labels(self) -> list[str]:
+        there = sorted(
+            name.removeprefix(PREFIX) for name in self._ray.cluster_resources() if name.startswith(PREFIX)
+        )
+        for label in self._asked:
+            if label not in there:
+                known = f"it has {', '.join(there)}" if there else "it has none"
+                raise InputError(
+                    f"device: no node of the Ray cluster has the resource {PREFIX}{label}; {known}."
+                    f" Start one with: ray start --address=... --resources='{{\"{PREFIX}{label}\": 1}}'"
+                )
+        if self._asked:
+            return list(self._asked)
+        if not there:
+            raise InputError(
+                "device: no node of the Ray cluster is there to measure candidates."
+                f" Start one with: ray start --address=... --resources='{{\"{PREFIX}NAME\": 1}}'"
+            )
+        if len(there) > 1:
+            raise InputError(f"device: the Ray cluster has {', '.join(there)}: name one or several")
+        return there
+
+    def run(
+        self,
+        shares: Sequence[Callable[[Callable[[], bool]], None]],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Run shares of a sweep, each in a thread: see `run_together`."""
+        run_together(shares, should_stop, self._abandon)
+
+    def _device(self, label: str) -> Any:
+        actor = self._ray.remote(Device).options(
+            num_cpus=0,
+            resources={f"{PREFIX}{label}": 1},
+            max_restarts=-1,
+            runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},  # it may measure on a GPU
+        )
+        return actor.remote()
+
+    def _check_room(self, task: Task) -> None:
+        """Refuse a task that no node has the resources for."""
+        needed, nodes = dict(task.resources), _nodes(self._ray)
+        if _has_room(nodes, needed):
+            return
+        largest = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
+        raise InputError(
+            f"resources: task {task.name} needs {_listed(needed)} on one node; the largest of the Ray cluster"
+            f" have {_listed(largest)}"
+        )
+
+
+class RayTask:
+    """A task whose trials are evaluated on a cluster: see `moo.task.Task`.
+
+    Args:
+        task: As it is measured there.
+        seat: The process that evaluates it.
+    """
+
+    def __init__(self, task: Task, seat: _Seat) -> None:
+        self._task = task
+        self._seat = seat
+        self.resources = task.resources
+        self.is_measured_by_profiler = task.is_measured_by_profiler
+
+    @property
+    def name(self) -> str:
+        """The task's."""
+        return self._task.name
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """The task's."""
+        return tuple(self._task.metrics)
+
+    def baseline(self) -> Mapping[str, Any] | None:
+        """Return the task's."""
+        return self._task.baseline()
+
+    def identity(self) -> Mapping[str, str]:
+        """Return the task's."""
+        return self._task.identity()
+
+    def setting(self) -> Mapping[str, Any]:
+        """Return the task's."""
+        return self._task.setting()
+
+    def measured_on(self, devices: Mapping[str, Callable[..., Any]]) -> RayTask:
+        """Return itself: it is placed already."""
+        assert not devices, "placed once"
+        return self
+
+    def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
+        """Return what the cluster makes of a trial, its files in the trial's folder.
+
+        Raises:
+            LostError: If the process or its node is gone.
+        """
+        return self._seat.evaluate(trial, context)
+
+
+class _Seat:
+    """One process on the cluster at a time; where it is lost, the next trial has another."""
+
+    def __init__(
+        self, ray: Any, task: bytes, resources: Mapping[str, float], abandon: threading.Event
+    ) -> None:
+        self._ray = ray
+        self._data = ray.put(task)
+        self._resources = dict(resources)
+        self._abandon = abandon
+        self._actor: Any = None
+
+    def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
+        if self._actor is None:
+            self._actor = self._begun()
+        try:
+            outcome = self._talk(trial, context)
+            fetch(outcome.files, context.root, context.folder, self._file)
+            self._get(self._actor.end.remote())
+        except BaseException:
+            self._leave()
+            raise
+        if outcome.error is not None:
+            raise outcome.error
+        found: Evaluation = outcome.evaluation
+        return found
+
+    def _talk(self, trial: optuna.Trial, context: TrialContext) -> Outcome:
+        self._get(self._actor.begin.remote(Assignment.of(trial, context)))
+        last: Answer | None = None
+        while True:
+            found: Request | Outcome = self._get(self._actor.next.remote(last))
+            if isinstance(found, Outcome):
+                return found
+            last = answer(found, trial, context)
+
+    def _file(self, sha256: str) -> bytes:
+        data: bytes = self._get(self._actor.file.remote(sha256))
+        return data
+
+    def _begun(self) -> Any:
+        """Return a new process, once the cluster has room for it."""
+        others = {name: amount for name, amount in self._resources.items() if name not in ("CPU", "GPU")}
+        options = {"num_cpus": self._resources.get("CPU", 0), "num_gpus": self._resources.get("GPU", 0)}
+        actor = self._ray.remote(Evaluator).options(**options, resources=others).remote(self._data)
+        reference, until = actor.node.remote(), time.monotonic() + PATIENCE_S
+        while not self._is_ready(reference):
+            if _has_room(_nodes(self._ray), self._resources):
+                until = time.monotonic() + PATIENCE_S
+            elif time.monotonic() > until:
+                raise SweepError(
+                    f"no node of the Ray cluster has {_listed(self._resources)} any more, for"
+                    f" {PATIENCE_S:.0f} s. What is finished is stored; the same command goes on"
+                )
+        self._get(reference)
+        return actor
+
+    def _is_ready(self, reference: Any) -> bool:
+        """Wait a little; return whether there is a result, or whatever else `get` raises.
+
+        Raises:
+            KeyboardInterrupt: If the sweep is to end at once.
+        """
+        if self._abandon.is_set():
+            raise KeyboardInterrupt
+        return bool(self._ray.wait([reference], timeout=_LOOK_S)[0])
+
+    def _get(self, reference: Any) -> Any:
+        """Return a result, waiting for it as long as the sweep goes on.
+
+        Raises:
+            KeyboardInterrupt: If the sweep is to end at once.
+            LostError: If the process is gone.
+        """
+        from ray.exceptions import RayError, RayTaskError
+
+        while not self._is_ready(reference):
+            pass
+        try:
+            return self._ray.get(reference)
+        except RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, (LostError, SweepError)):
+                raise cause from None
+            raise FitError(f"on the cluster: {type(cause).__name__}: {cause}") from error
+        except RayError as error:
+            raise LostError(
+                f"the process on the cluster that ran it is gone: {_first_line(error)}"
+            ) from error
+
+    def _leave(self) -> None:
+        actor, self._actor = self._actor, None
+        with contextlib.suppress(Exception):  # whatever Ray says of a process that is gone: it is gone
+            self._ray.kill(actor)
+
+
+def metric_name(label: str) -> str:
+    """Return a device's name as it stands before a metric's.
+
+    >>> metric_name("Pi-4")
+    'pi_4'
+    """
+    return re.sub(r"\W", "_", label).lower()
+
+
+def _ray() -> Any:
+    import os
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.cloudpickle
+    except ImportError as error:
+        raise InputError(
+            f'engine: ray is not installed ({error}): pip install "moo-deploy[ray]", or leave the engine out'
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Connect to the cluster, or begin one of this machine, whose one device is `here`."""
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    try:
+        try:
+            ray.init(address=address or "auto", **quiet)
+        except ConnectionError:
+            if address is not None:
+                raise
+            ray.init(resources={f"{PREFIX}{_OWN_DEVICE}": 1}, include_dashboard=False, **quiet)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        where = "the Ray cluster" if address is None else f"the Ray cluster at {address}"
+        raise InputError(f"engine: {where} cannot be reached: {_first_line(error)}") from error
+
+
+def _nodes(ray: Any) -> list[Mapping[str, float]]:
+    """Return what each node that is there offers."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _has_room(nodes: Sequence[Mapping[str, float]], needed: Mapping[str, float]) -> bool:
+    """Return whether some node has all that is needed, were it idle."""
+    return any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes)
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {amount:g}" for name, amount in resources.items())
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
