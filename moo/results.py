@@ -128,6 +128,8 @@ class Results:
         test_opened: Each time that the test data were opened: `time`, `trials`, `again`; where this is empty,
             what the confirmation holds of them is used (`openings`).
         n_running: Trials that some process is running now, or was when it was lost.
+        devices: Names of the devices that candidates were measured on, the first one first; none where that
+            was the machine that ran the study.
     """
 
     study_name: str
@@ -143,6 +145,7 @@ class Results:
     is_search: bool = True
     test_opened: tuple[Mapping[str, Any], ...] = ()
     n_running: int = 0
+    devices: tuple[str, ...] = ()
 
     @cached_property
     def complete(self) -> tuple[FinishedTrial, ...]:

@@ -179,12 +179,14 @@ def _run_on(
     from moo.engines import OneAtATime
 
     told = None if observer is None else OneAtATime(observer)
-    sweeps = [begun.sweep(fleet.seat(task), observer=told, window=OpenWindow()) for _ in range(n_workers)]
+    seats = [fleet.seat(task) for _ in range(n_workers)]
+    sweeps = [begun.sweep(seat, observer=told, window=OpenWindow()) for seat in seats]
 
     def share(sweep: Sweep, is_over: Callable[[], bool]) -> None:
         sweep.share(begun.plan.n_trials, until=limits["until"], clock=limits["clock"], should_stop=is_over)
 
-    fleet.run([partial(share, sweep) for sweep in sweeps], limits["should_stop"])
+    shares = {seat: partial(share, sweep) for seat, sweep in zip(seats, sweeps, strict=True)}
+    fleet.run(shares, limits["should_stop"])
     sweeps[0].refuse_total_failure()
 
 
@@ -438,6 +440,7 @@ class Study:
             distributions=stored.distributions(frozen),
             test_opened=tuple(attrs.get(TEST_OPENED, ())),
             n_running=len(self.running),
+            devices=tuple(setting.get("devices", ())),
         )
 
     def front(self) -> pd.DataFrame:

@@ -50,5 +50,4 @@ def serving_setting(
         "machine": machine_part(machine),
         "protocol": protocol.to_json(),
         "runtime": runtime.to_json(),
-        **({"devices": {name: dict(one) for name, one in machines.items()}} if machines else {}),
     }

@@ -95,7 +95,10 @@ class Task(abc.ABC):
 
     def setting(self) -> dict[str, Any]:
         """Return how candidates are measured, as plain JSON; `machine` must not change within a study."""
-        return {"metrics": {metric.name: vars(metric).copy() for metric in self.metrics}}
+        devices = (
+            {"devices": {name: dict(one) for name, one in self._machines.items()}} if self._machines else {}
+        )
+        return {"metrics": {metric.name: vars(metric).copy() for metric in self.metrics}, **devices}
 
     @abc.abstractmethod
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:

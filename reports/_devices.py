@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moo.devices import base_of, on_place, places
 from moo.metrics import BUILT_IN, Metric, format_ends
 from moo.results import FinishedTrial, Results
 from reports._tables import Cell, Table
@@ -11,18 +12,26 @@ MAX_ROWS = 200
 
 
 def device_table(results: Results) -> Table:
-    """Return one row a candidate of the front, and the baseline: each cost in each runtime, side by side.
+    """Return one row a candidate of any place's front, and the baseline: each cost in each place.
 
-    Without rows where everything was measured in one runtime.
+    The second column says on which places' fronts a candidate is. Without rows where everything was measured
+    in one place.
     """
     columns = _by_base(results)
-    trials: dict[int, FinishedTrial] = {trial.number: trial for trial in results.front[:MAX_ROWS]}
+    fronts = {
+        name: {trial.number for trial in on_place(results, prefix).front}
+        for prefix, name in places(results).items()
+    }
+    members = {trial.number for trial in results.front}.union(*fronts.values())
+    found = [trial for trial in results.complete if trial.number in members][:MAX_ROWS]
+    trials: dict[int, FinishedTrial] = {trial.number: trial for trial in found}
     if results.baseline is not None:
         trials[results.baseline.number] = results.baseline
-    headings = ["candidate", *(one_line(metric.title) for metric in columns)]
+    headings = ["candidate", "on the front of", *(one_line(metric.title) for metric in columns)]
     rows = [
         (
             Cell(one_line(trial.name), "baseline" if trial.is_baseline else "", kind="name"),
+            Cell(one_line(", ".join(n for n, front in fronts.items() if trial.number in front)) or "none"),
             *(_cell(trial, metric) for metric in columns),
         )
         for trial in trials.values()
@@ -39,23 +48,11 @@ def _by_base(results: Results) -> list[Metric]:
     }
     found = []
     for base in BUILT_IN:
-        elsewhere = [metric for name, metric in known.items() if _base_of(name) == base]
+        elsewhere = [metric for name, metric in known.items() if base_of(name) == base]
         if elsewhere:
             found += [known[base]] if base in known else []
             found += elsewhere
     return found
-
-
-def _base_of(name: str) -> str | None:
-    """Return the built-in metric that a name repeats for another runtime, as `gpu_latency_p50` does.
-
-    >>> _base_of("gpu_latency_p50"), _base_of("gpu_device_latency_p50"), _base_of("device_latency_p50")
-    ('latency_p50', 'device_latency_p50', None)
-    """
-    if name in BUILT_IN:
-        return None
-    bases = [base for base in BUILT_IN if BUILT_IN[base].stage == "measured" and name.endswith(f"_{base}")]
-    return max(bases, key=len, default=None)
 
 
 def _cell(trial: FinishedTrial, metric: Metric) -> Cell:

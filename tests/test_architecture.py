@@ -18,6 +18,7 @@ MAY_IMPORT = {
         "reports",
         "moo.results",
         "moo.decision",
+        "moo.devices",
         "moo.importances",
         "moo.pareto",
         "moo.problem",

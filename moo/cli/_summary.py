@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moo.decision import recommend
+from moo.devices import on_place, places
 from moo.metrics import format_estimate, format_probability, format_value
 from moo.problem import describe_bound
 from moo.results import FinishedTrial, Results, opened_lines
@@ -53,9 +54,23 @@ def print_summary(console: Console, results: Results) -> None:
             console.print(escape(f"Tags of these candidates: {_tag_counts(results) or 'none'}"))
     else:
         console.print("No candidate is feasible: the report shows those nearest to it.")
+    for line in place_lines(results):
+        console.print(escape(line), soft_wrap=True)
     console.print(escape(recommended_line(results)), end="")
     for line in opened_lines(results.openings):
         console.print(escape(line), soft_wrap=True)
+
+
+def place_lines(results: Results) -> list[str]:
+    """Return a line on the front of each place that candidates were measured in, where there are several."""
+    found = []
+    for prefix, name in places(results).items():
+        numbers = [str(trial.number) for trial in on_place(results, prefix).front]
+        trials = (
+            f"trial{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}" if numbers else "nothing feasible"
+        )
+        found.append(f"Front on {name}: {trials}.")
+    return found
 
 
 def recommended_line(results: Results) -> str:

@@ -40,22 +40,19 @@ def run_together(shares: Sequence[Share], should_stop: Callable[[], bool], aband
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(share,), daemon=True) for share in shares]
-    for thread in threads:
-        thread.start()
     try:
-        while any(thread.is_alive() for thread in threads):
-            threads[0].join(_LOOK_S) if threads[0].is_alive() else _wait_any(threads)
+        for thread in threads:
+            thread.start()
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            alive[0].join(_LOOK_S)
     except BaseException:
         abandon.set()
         for thread in threads:
-            thread.join(_GRACE_S)
+            if thread.ident is not None:
+                thread.join(_GRACE_S)
         raise
     if errors:
         raise errors[0]
-
-
-def _wait_any(threads: Sequence[threading.Thread]) -> None:
-    next(thread for thread in threads if thread.is_alive()).join(_LOOK_S)
 
 
 class OneAtATime:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moo.engines._code import pickled_by_value
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from moo.task import Task
 
 __all__ = ["RayEngine", "RayFleet"]
+
+_log = logging.getLogger("moo")
 
 PREFIX = "moo-profiler:"
 _LOOK_S = 0.5
@@ -144,11 +148,32 @@ class RayFleet:
 
     def run(
         self,
-        shares: Sequence[Callable[[Callable[[], bool]], None]],
+        shares: Mapping[RayTask, Callable[[Callable[[], bool]], None]],
         should_stop: Callable[[], bool],
     ) -> None:
-        """Run shares of a sweep, each in a thread: see `run_together`."""
-        run_together(shares, should_stop, self._abandon)
+        """Run shares of a sweep, each in a thread: see `run_together`.
+
+        Args:
+            shares: By the seat that evaluates the trials of each: a share begins when there is room for it.
+            should_stop: Asked before each trial.
+        """
+
+        def run(
+            task: RayTask, share: Callable[[Callable[[], bool]], None], is_over: Callable[[], bool]
+        ) -> None:
+            with task.seated(is_over):
+                share(is_over)
+
+        n_rooms = sum(
+            _n_rooms(node, task.resources) for task in list(shares)[:1] for node in _nodes(self._ray)
+        )
+        if n_rooms < len(shares):
+            _log.warning(
+                "the Ray cluster has room for %d of %d workers: the others wait", n_rooms, len(shares)
+            )
+        run_together(
+            [partial(run, task, share) for task, share in shares.items()], should_stop, self._abandon
+        )
 
     def _device(self, label: str) -> Any:
         actor = self._ray.remote(Device).options(
@@ -212,6 +237,10 @@ class RayTask:
         assert not devices, "placed once"
         return self
 
+    def seated(self, is_over: Callable[[], bool]) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which there is a process that evaluates, unless there is room too late."""
+        return self._seat.taken(is_over)
+
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
         """Return what the cluster makes of a trial, its files in the trial's folder.
 
@@ -233,9 +262,18 @@ class _Seat:
         self._abandon = abandon
         self._actor: Any = None
 
+    @contextlib.contextmanager
+    def taken(self, is_over: Callable[[], bool]) -> Iterator[None]:
+        """Have a process from when there is room for it to the end of the context."""
+        try:
+            self._begin(is_over)
+            yield
+        finally:
+            self._leave()
+
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
-        if self._actor is None:
-            self._actor = self._begun()
+        if self._actor is None:  # lost with the last trial
+            self._begin(lambda: False)
         try:
             outcome = self._talk(trial, context)
             fetch(outcome.files, context.root, context.folder, self._file)
@@ -261,13 +299,15 @@ class _Seat:
         data: bytes = self._get(self._actor.file.remote(sha256))
         return data
 
-    def _begun(self) -> Any:
-        """Return a new process, once the cluster has room for it."""
+    def _begin(self, is_over: Callable[[], bool]) -> None:
+        """Have a new process, once the cluster has room for it, unless the sweep is over by then."""
         others = {name: amount for name, amount in self._resources.items() if name not in ("CPU", "GPU")}
         options = {"num_cpus": self._resources.get("CPU", 0), "num_gpus": self._resources.get("GPU", 0)}
-        actor = self._ray.remote(Evaluator).options(**options, resources=others).remote(self._data)
-        reference, until = actor.node.remote(), time.monotonic() + PATIENCE_S
+        self._actor = self._ray.remote(Evaluator).options(**options, resources=others).remote(self._data)
+        reference, until = self._actor.node.remote(), time.monotonic() + PATIENCE_S
         while not self._is_ready(reference):
+            if is_over():
+                return
             if _has_room(_nodes(self._ray), self._resources):
                 until = time.monotonic() + PATIENCE_S
             elif time.monotonic() > until:
@@ -276,7 +316,6 @@ class _Seat:
                     f" {PATIENCE_S:.0f} s. What is finished is stored; the same command goes on"
                 )
         self._get(reference)
-        return actor
 
     def _is_ready(self, reference: Any) -> bool:
         """Wait a little; return whether there is a result, or whatever else `get` raises.
@@ -313,6 +352,8 @@ class _Seat:
 
     def _leave(self) -> None:
         actor, self._actor = self._actor, None
+        if actor is None:
+            return
         with contextlib.suppress(Exception):  # whatever Ray says of a process that is gone: it is gone
             self._ray.kill(actor)
 
@@ -362,7 +403,18 @@ def _nodes(ray: Any) -> list[Mapping[str, float]]:
 
 def _has_room(nodes: Sequence[Mapping[str, float]], needed: Mapping[str, float]) -> bool:
     """Return whether some node has all that is needed, were it idle."""
-    return any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes)
+    return any(_n_rooms(node, needed) for node in nodes)
+
+
+def _n_rooms(node: Mapping[str, float], needed: Mapping[str, float]) -> int:
+    """Return how many times an idle node has what is needed.
+
+    >>> _n_rooms({"CPU": 8.0, "GPU": 1.0}, {"CPU": 2, "GPU": 0.5})
+    2
+    """
+    return min(
+        (int(node.get(name, 0) / amount) for name, amount in needed.items() if amount > 0), default=1000
+    )
 
 
 def _listed(resources: Mapping[str, float]) -> str:

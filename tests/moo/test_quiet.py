@@ -287,6 +287,16 @@ def test_without_locks_nobody_waits_and_one_warning_says_so(tmp_path, monkeypatc
     assert "cannot be locked (No locks available)" in caplog.text
 
 
+def test_work_that_rests_is_not_in_a_measurements_way_and_works_on_afterwards(tmp_path, caplog) -> None:
+    window, other = QuietWindow(tmp_path), QuietWindow(tmp_path, limit_s=0.0)
+    with window.working():
+        with window.resting(), other.measuring():
+            pass
+        assert caplog.records == []
+        with other.measuring():
+            assert "is measured beside it" in caplog.text
+
+
 def test_what_work_waited_is_told_and_returned_by_the_pause(tmp_path) -> None:
     now = [0.0]
     window = QuietWindow(tmp_path, clock=lambda: now.append(now[-1] + 2.0) or now[-1])
