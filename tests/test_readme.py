@@ -24,9 +24,10 @@ def blocks(language: str) -> list[str]:
     return [text for name, text in fenced if name == language]
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(words: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(words, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    env = {**os.environ, "PATH": path, **environment}
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ MEASURING = [shlex.split(block) for block in blocks("sh") if block.startswith(NE
 
 
 def test_each_command_is_run_here() -> None:
-    known = ("make demo", "moo run", "moo confirm", "moo report", "moo bundle", *NEED_A_MODEL)
+    known = ("make demo", "moo run", "moo confirm", "moo report", "moo bundle", "ray start", *NEED_A_MODEL)
     assert [block for block in blocks("sh") if not block.startswith(known)] == []
 
 
@@ -62,7 +63,7 @@ def test_make_demo_searches_and_reports(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_the_task_and_its_command_run_as_written(folder) -> None:
-    (command,) = (block for block in blocks("sh") if block.startswith("moo run"))
+    command = next(block for block in blocks("sh") if block.startswith("moo run"))
     done = run(shlex.split(command), folder)
     assert done.returncode == 0, done.stderr
     assert "12 trials, 12 complete" in done.stdout
@@ -185,6 +186,11 @@ def test_every_shell_command_is_one_of_those_run_here() -> None:
         ["moo", "bundle"],
         ["moo", "verify"],
         *(command[:2] for command in MEASURING),
+        ["moo", "run"],
+        ["moo", "run"],
+        ["ray", "start"],
+        ["moo", "run"],
+        ["ray", "stop"],
     ]
 
 

@@ -33,7 +33,7 @@ def _quiet_window() -> QuietWindow:
 
 
 class Device:
-    """What measures on a node: one job at a time, and alone on its machine where the job asks for it."""
+    """What measures on a node: one job at a time, alone on its machine where the job asks for it."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="moo-device-")
@@ -42,9 +42,7 @@ class Device:
 
     def do(self, job: Callable[[Path, dict[str, Any]], Any], *, alone: bool) -> tuple[Any, float]:
         """Return what a job returned, and the seconds that it took without waiting for quiet."""
-        if not alone:
-            return self._timed(job)
-        with self._window.measuring():
+        with self._window.measuring() if alone else self._window.working():
             return self._timed(job)
 
     def _timed(self, job: Callable[[Path, dict[str, Any]], Any]) -> tuple[Any, float]:
@@ -65,7 +63,7 @@ class RaySend:
 
     def __init__(self, label: str, device: Any) -> None:
         self.label = label
-        self._device = device
+        self.device = device
         self.window: QuietWindow | None = None
         """Of the evaluation that sends, which rests while it waits; None for a process that does not work."""
 
@@ -86,7 +84,7 @@ class RaySend:
         until = time.monotonic() + PATIENCE_S
         while True:
             try:
-                found: tuple[Any, float] = ray.get(self._device.do.remote(job, alone=alone))
+                found: tuple[Any, float] = ray.get(self.device.do.remote(job, alone=alone))
                 return found
             except RayTaskError as error:
                 raise error.cause from None

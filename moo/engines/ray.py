@@ -33,6 +33,7 @@ _log = logging.getLogger("moo")
 PREFIX = "moo-profiler:"
 _LOOK_S = 0.5
 _OWN_DEVICE = "here"
+_SHARE = 0.001  # several sweeps may use a device: that one job measures at a time is up to its machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,11 @@ class RayEngine:
         is_ours = not ray.is_initialized()
         if is_ours:
             _connect(ray, self.address)
+        fleet = RayFleet(ray, tuple(self.devices))
         try:
-            yield RayFleet(ray, tuple(self.devices))
+            yield fleet
         finally:
+            fleet.leave()
             if is_ours:
                 ray.shutdown()
 
@@ -175,10 +178,15 @@ class RayFleet:
             [partial(run, task, share) for task, share in shares.items()], should_stop, self._abandon
         )
 
+    def leave(self) -> None:
+        """Leave the devices to others."""
+        for send in self._sends:
+            _killed(self._ray, send.device)
+
     def _device(self, label: str) -> Any:
         actor = self._ray.remote(Device).options(
             num_cpus=0,
-            resources={f"{PREFIX}{label}": 1},
+            resources={f"{PREFIX}{label}": _SHARE},
             max_restarts=-1,
             runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},  # it may measure on a GPU
         )
@@ -272,9 +280,8 @@ class _Seat:
             self._leave()
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
-        if self._actor is None:  # lost with the last trial
-            self._begin(lambda: False)
         try:
+            self._assign(Assignment.of(trial, context))
             outcome = self._talk(trial, context)
             fetch(outcome.files, context.root, context.folder, self._file)
             self._get(self._actor.end.remote())
@@ -286,8 +293,19 @@ class _Seat:
         found: Evaluation = outcome.evaluation
         return found
 
+    def _assign(self, assignment: Assignment) -> None:
+        """Give the process a trial; one lost since its last is replaced, which is no try of this one."""
+        if self._actor is not None:
+            try:
+                self._get(self._actor.begin.remote(assignment))
+            except LostError:
+                self._leave()
+            else:
+                return
+        self._begin(lambda: False)
+        self._get(self._actor.begin.remote(assignment))
+
     def _talk(self, trial: optuna.Trial, context: TrialContext) -> Outcome:
-        self._get(self._actor.begin.remote(Assignment.of(trial, context)))
         last: Answer | None = None
         while True:
             found: Request | Outcome = self._get(self._actor.next.remote(last))
@@ -352,10 +370,8 @@ class _Seat:
 
     def _leave(self) -> None:
         actor, self._actor = self._actor, None
-        if actor is None:
-            return
-        with contextlib.suppress(Exception):  # whatever Ray says of a process that is gone: it is gone
-            self._ray.kill(actor)
+        if actor is not None:
+            _killed(self._ray, actor)
 
 
 def metric_name(label: str) -> str:
@@ -415,6 +431,11 @@ def _n_rooms(node: Mapping[str, float], needed: Mapping[str, float]) -> int:
     return min(
         (int(node.get(name, 0) / amount) for name, amount in needed.items() if amount > 0), default=1000
     )
+
+
+def _killed(ray: Any, actor: Any) -> None:
+    with contextlib.suppress(Exception):  # whatever Ray says of a process that is gone: it is gone
+        ray.kill(actor)
 
 
 def _listed(resources: Mapping[str, float]) -> str:

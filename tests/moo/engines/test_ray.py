@@ -157,8 +157,9 @@ def test_a_trial_whose_process_dies_is_run_again_once(cluster, tmp_path) -> None
     assert trials[2].reason == "its process ended 2 times without a word (killed, or out of memory)"
 
 
-def test_a_node_that_goes_takes_no_trial_along(cluster, tmp_path) -> None:
-    node = cluster.add_node(num_cpus=1, resources={"spare": 1}, object_store_memory=80 * 2**20)
+def test_a_node_that_goes_takes_no_trial_along(cluster, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)  # for a thread cannot
+    node = cluster.add_node(num_cpus=2, resources={"spare": 1}, object_store_memory=80 * 2**20)
     mark = tmp_path / "begun"
 
     class OnSpare(FunctionTask):
@@ -182,7 +183,7 @@ def test_a_node_that_goes_takes_no_trial_along(cluster, tmp_path) -> None:
             if trial.number == 0:
                 cluster.remove_node(node)
                 others.append(
-                    cluster.add_node(num_cpus=1, resources={"spare": 1}, object_store_memory=80 * 2**20)
+                    cluster.add_node(num_cpus=2, resources={"spare": 1}, object_store_memory=80 * 2**20)
                 )
 
     others: list[object] = []
