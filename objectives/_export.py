@@ -18,7 +18,7 @@ from objectives._cause import innermost_cause
 from objectives._quiet import silenced
 from objectives._torchlib import operators_kept
 
-__all__ = ["INPUT_NAME", "check_same_outputs", "export_onnx", "framework_outputs"]
+__all__ = ["INPUT_NAME", "Exporter", "check_same_outputs", "export_onnx", "framework_outputs"]
 
 INPUT_NAME = "input"
 _INLINE_LIMIT_BYTES = 2**30  # a protobuf file ends at 2 GiB; larger weights go beside the file
@@ -35,22 +35,97 @@ def export_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> No
     Raises:
         ExportError: If torch cannot export the model, or fixes the batch size.
     """
-    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    with _quiet(), operators_kept():
-        try:
-            torch.onnx.export(
-                model,
-                (example,),
-                path,
-                dynamo=True,
-                verbose=False,
-                input_names=[INPUT_NAME],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=size > _INLINE_LIMIT_BYTES,
-            )
-        except Exception as error:  # whatever the exporter meets in a person's model
-            raise ExportError(f"torch.onnx.export refused the model: {innermost_cause(error)}") from error
-    _check_batch_is_symbolic(path)
+    Exporter(example).write(model, path)
+
+
+class Exporter:
+    """Writes a model as ONNX, and later the same model with other weights, which takes no new translation.
+
+    Translating a small network takes torch seconds, twenty times as long as putting other weights into the
+    translation. What a model does beside its parts and weights, such as an attribute that `forward` reads, is
+    not compared: after a write that reused a translation, hold the outputs against the model's, and where
+    they differ `forget` and write again.
+
+    Args:
+        example: Two rows of real input; its first dimension becomes symbolic.
+    """
+
+    def __init__(self, example: torch.Tensor) -> None:
+        self._example = example
+        self._translated: torch.onnx.ONNXProgram | None = None
+        self._kind: object = None
+
+    def write(self, model: torch.nn.Module, path: Path) -> bool:
+        """Write a model, and return whether an earlier translation was reused.
+
+        Args:
+            model: In evaluation mode.
+            path: Of the file; above 1 GiB of weights they go to `<path>.data` beside it.
+
+        Raises:
+            ExportError: If torch cannot export the model, or fixes the batch size.
+        """
+        kind, translated = _kind(model), self._translated
+        is_reused = translated is not None and kind == self._kind
+        with _quiet(), operators_kept():
+            try:
+                if translated is None or not is_reused:
+                    translated = self._translated = _translation(model, self._example)
+                    self._kind = kind
+                _with_weights(translated, model).save(path, external_data=_size(model) > _INLINE_LIMIT_BYTES)
+            except Exception as error:  # whatever the exporter meets in a person's model
+                self.forget()
+                raise ExportError(f"torch.onnx.export refused the model: {innermost_cause(error)}") from error
+        _check_batch_is_symbolic(path)
+        return is_reused
+
+    def forget(self) -> None:
+        """Translate anew the next time."""
+        self._translated = self._kind = None
+
+
+def _translation(model: torch.nn.Module, example: torch.Tensor) -> torch.onnx.ONNXProgram:
+    """Return the model in ONNX's operators, with each weight under its name: nothing is folded yet."""
+    program = torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        optimize=False,
+    )
+    assert program is not None
+    program.exported_program = None  # torch's own form of it, which is not needed any more
+    return program
+
+
+def _with_weights(translated: torch.onnx.ONNXProgram, model: torch.nn.Module) -> torch.onnx.ONNXProgram:
+    """Return an optimised copy with the model's weights; the translation keeps the names and the shapes."""
+    program = torch.onnx.ONNXProgram(translated.model.clone(), None)
+    taken = program.model.graph.initializers
+    program.apply_weights({name: tensor.detach() for name, tensor in _weights(model) if name in taken})
+    program.optimize()
+    for value in program.model.graph.inputs[:1]:  # by now: an input that is an output keeps its name before
+        value.name = INPUT_NAME
+    return program
+
+
+def _kind(model: torch.nn.Module) -> object:
+    """Return what two models have in common that may differ in weights alone."""
+    modules = [(name, type(module)) for name, module in model.named_modules(remove_duplicate=False)]
+    weights = [(name, tensor.shape, tensor.dtype) for name, tensor in _weights(model)]
+    return repr(model), modules, weights
+
+
+def _weights(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Return parameters and buffers by every name that they have."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    return [*parameters, *model.named_buffers(remove_duplicate=False)]
+
+
+def _size(model: torch.nn.Module) -> int:
+    """Return the bytes of all weights."""
+    return sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
 
 
 def _check_batch_is_symbolic(path: Path) -> None:

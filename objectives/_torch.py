@@ -22,7 +22,7 @@ from moo.evaluation import Estimate, Evaluation, TrialContext
 from objectives._choices import Choices, Chosen
 from objectives._compression._compress import compress
 from objectives._data import Splits
-from objectives._export import INPUT_NAME, check_same_outputs, export_onnx, framework_outputs
+from objectives._export import INPUT_NAME, Exporter, check_same_outputs, framework_outputs
 from objectives._pipeline import (
     Deployment,
     Score,
@@ -142,7 +142,8 @@ class TorchTask(Task):
             torch.manual_seed(context.seed)
             model, data = self._built(trial, watch)
             state = torch.get_rng_state()
-            cost = self._cost(model, data, chosen, context, watch)
+            exporter = Exporter(_two_rows(torch.from_numpy(_first(data.validation.inputs))))
+            cost = self._cost(model, data, chosen, context, watch, exporter)
             torch.set_rng_state(state)  # so that a model is trained alike, whether its cost was asked for
             report = Report(self.metrics, context.should_stop, watch.pause)
             try:
@@ -152,7 +153,7 @@ class TorchTask(Task):
                 context.keep(dataclasses.replace(cost, curve=report.curve, seconds=watch.seconds))
                 raise
         model = model.eval().cpu()
-        deployed = self._deployed(model, data, context, watch)
+        deployed = self._deployed(model, data, context, watch, exporter)
         evaluation = deployed(chosen, context)
         evaluation = dataclasses.replace(evaluation, curve=report.curve, tags=tags_after(evaluation, cost))
         variants = tuple(
@@ -179,7 +180,13 @@ class TorchTask(Task):
         return Served({INPUT_NAME: inputs}, partial(self.score, targets=targets))
 
     def _cost(
-        self, model: torch.nn.Module, data: Splits, chosen: Chosen, context: TrialContext, watch: Stopwatch
+        self,
+        model: torch.nn.Module,
+        data: Splits,
+        chosen: Chosen,
+        context: TrialContext,
+        watch: Stopwatch,
+        exporter: Exporter,
     ) -> Evaluation:
         """Return what is known before training: counts, and where it decides anything measured cost.
 
@@ -198,8 +205,9 @@ class TorchTask(Task):
             return counts
         folder = context.folder / "untrained"
         folder.mkdir()
+        whole = folder / "model.onnx"
         with watch.stage("export"):
-            whole = self._exported(model, data, folder)
+            exporter.write(model, whole)
 
         def measured(index: int, candidate: Chosen) -> Evaluation:
             place = dataclasses.replace(context, folder=folder / f"{index}")
@@ -243,17 +251,20 @@ class TorchTask(Task):
         return with_compression(evaluation, chosen, facts, place)
 
     def _deployed(
-        self, model: torch.nn.Module, data: Splits, context: TrialContext, watch: Stopwatch
+        self,
+        model: torch.nn.Module,
+        data: Splits,
+        context: TrialContext,
+        watch: Stopwatch,
+        exporter: Exporter,
     ) -> Callable[[Chosen, TrialContext], Evaluation]:
         """Return how to evaluate a trained model in a deployment; it is exported and checked here, once."""
-        counts, rows = self._counts(model, data), torch.from_numpy(_first(data.validation.inputs))
+        counts = self._counts(model, data)
         folder = context.folder / "trained"
         folder.mkdir()
-        with watch.stage("export"):
-            whole = self._exported(model, data, folder)
+        whole = folder / "model.onnx"
         exact = self._deployment(whole, self.runtime, data, context, watch)
-        plain = exact.outputs()
-        check_same_outputs([o[: len(rows)] for o in plain], framework_outputs(model, rows), self.tolerance)
+        plain = self._checked_outputs(model, exact, exporter)
 
         def evaluate(chosen: Chosen, place: TrialContext) -> Evaluation:
             own = watch if place is context else Stopwatch.of(place)
@@ -292,10 +303,28 @@ class TorchTask(Task):
             measuring=context.measuring,
         )
 
-    def _exported(self, model: torch.nn.Module, data: Splits, folder: Path) -> Path:
-        path = folder / "model.onnx"
-        export_onnx(model, _two_rows(torch.from_numpy(_first(data.validation.inputs))), path)
-        return path
+    def _checked_outputs(
+        self, model: torch.nn.Module, exact: Deployment, exporter: Exporter
+    ) -> list[NDArray[Any]]:
+        """Export a trained model, and return its outputs, which are torch's.
+
+        Where the untrained model's translation, with the trained weights in it, computes something else, more
+        than weights was changed by training: then it is translated anew.
+        """
+        rows = torch.from_numpy(_first(exact.inputs[INPUT_NAME]))
+        while True:
+            with exact.watch.stage("export"):
+                is_reused = exporter.write(model, exact.path)
+            try:
+                outputs = exact.outputs()
+                first = [output[: len(rows)] for output in outputs]
+                check_same_outputs(first, framework_outputs(model, rows), self.tolerance)
+            except TrialError:
+                if not is_reused:
+                    raise
+                exporter.forget()
+            else:
+                return outputs
 
     def _counts(self, model: torch.nn.Module, data: Splits) -> dict[str, Estimate]:
         example = _two_rows(torch.from_numpy(_first(data.validation.inputs)))

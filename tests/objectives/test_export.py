@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch.nn.utils import prune
 
 import objectives._export as export
 from moo.errors import ExportError
@@ -73,3 +74,58 @@ def test_operators_are_parsed_once_and_the_files_are_the_same(tmp_path, monkeypa
     export.export_onnx(model, example, tmp_path / "c")
     assert calls == [1, 1]
     assert len({(tmp_path / name).read_bytes() for name in "abc"}) == 1
+
+
+class TwoLayers(torch.nn.Module):
+    """With a buffer, a tied weight, a norm that starts as it ends, and a factor that is no weight."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first, self.second, self.norm = (
+            torch.nn.Linear(4, 4),
+            torch.nn.Linear(4, 4),
+            torch.nn.BatchNorm1d(4),
+        )
+        self.second.weight = self.first.weight
+        self.register_buffer("shift", torch.rand(4), persistent=False)
+        self.factor = 1.0
+
+    def forward(self, rows):
+        return self.norm(self.second(torch.relu(self.first(rows)))) * self.factor + self.shift
+
+
+def shaken(model: torch.nn.Module) -> torch.nn.Module:
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            tensor.add_(torch.rand_like(tensor) if tensor.is_floating_point() else 1)
+    return model.eval()
+
+
+def test_a_reused_translation_is_written_as_a_new_one_would_be(tmp_path) -> None:
+    exporter = export.Exporter(torch.rand(2, 4))
+    model = TwoLayers(0).eval()
+    assert not exporter.write(model, tmp_path / "untrained")
+    assert exporter.write(shaken(model), tmp_path / "reused")
+    export.export_onnx(model, torch.rand(2, 4), tmp_path / "anew")
+    assert (tmp_path / "reused").read_bytes() == (tmp_path / "anew").read_bytes()
+    assert (tmp_path / "reused").read_bytes() != (tmp_path / "untrained").read_bytes()
+
+
+def pruned(model: TwoLayers) -> None:
+    prune.l1_unstructured(model.first, "weight", amount=0.5)
+
+
+def replaced(model: TwoLayers) -> None:
+    model.second = torch.nn.Sequential(model.second, torch.nn.ReLU())
+
+
+@pytest.mark.parametrize("change", [pruned, replaced, torch.nn.Module.double], ids=lambda f: f.__name__)
+def test_a_model_of_other_parts_is_translated_anew(change, tmp_path) -> None:
+    exporter = export.Exporter(torch.rand(2, 4))
+    model = TwoLayers(0).eval()
+    exporter.write(model, tmp_path / "untrained")
+    change(model)
+    if change is torch.nn.Module.double:
+        exporter._example = exporter._example.double()
+    assert not exporter.write(model, tmp_path / "changed")

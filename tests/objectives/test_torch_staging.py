@@ -6,9 +6,11 @@ import json
 import numpy as np
 import optuna
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import objectives._export as export
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.metrics import Metric
 from objectives._choices import Choices
@@ -88,6 +90,40 @@ def test_a_model_is_trained_alike_whether_its_cost_was_asked_for_or_not(context,
         place = dataclasses.replace(context, root=tmp_path, folder=folder, needs_cost=needs_cost)
         hashes.append((task, task.evaluate(fixed(trial), place), (folder / "model.onnx").read_bytes())[2])
     assert hashes[0] == hashes[1]
+
+
+def counted_translations(monkeypatch) -> list[int]:
+    counted: list[int] = []
+    original = export._translation
+    monkeypatch.setattr(export, "_translation", lambda *given: counted.append(1) or original(*given))
+    return counted
+
+
+def test_a_trained_model_is_not_translated_again(context, trial, monkeypatch) -> None:
+    translations = counted_translations(monkeypatch)
+    task = Linear()
+    task.profiler = FakeProfiler(outputs=real_outputs(context.folder))
+    task.evaluate(trial, dataclasses.replace(context, needs_cost=True))
+    assert translations == [1]
+
+
+def test_training_that_changes_more_than_weights_is_translated_anew(
+    context, trial, monkeypatch, with_fit
+) -> None:
+    class Scaled(torch.nn.Linear):
+        factor = 1.0
+
+        def forward(self, rows):
+            return super().forward(rows) * self.factor
+
+    def fit(self, model, *rest) -> None:
+        model.factor = -3.0
+
+    translations = counted_translations(monkeypatch)
+    task = with_fit(build=lambda self, trial: Scaled(4, 2), fit=fit)
+    task.profiler = FakeProfiler(outputs=real_outputs(context.folder))
+    task.evaluate(trial, dataclasses.replace(context, needs_cost=True))
+    assert translations == [1, 1]  # what is served is the model as it is now: `evaluate` compares them
 
 
 def fixed(trial: optuna.Trial) -> optuna.trial.FixedTrial:
