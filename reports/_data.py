@@ -14,7 +14,7 @@ from moo.decision import contenders
 from moo.metrics import Metric
 from moo.problem import describe_bound
 from moo.results import Estimate, FinishedTrial, Results
-from reports._axes import Axis, AxisMetrics, Span, choose_metrics, make_axis, widen
+from reports._axes import Axis, AxisMetrics, Span, choose_metrics, make_axis, place, widen
 from reports._text import one_line
 
 Group = Literal["front", "dominated", "undecided", "infeasible", "pruned", "baseline"]
@@ -200,14 +200,8 @@ def _points(trials: Iterable[FinishedTrial], x: Axis, y: Axis, colour: Axis | No
 
 def _scaled(estimate: Estimate, axis: Axis) -> Span | None:
     """Return the estimate in the axis' unit; None where the axis has no place for its value."""
-    value, low, high = (_place(number, axis) for number in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (place(number, axis) for number in (estimate.value, estimate.low, estimate.high))
     return None if value is None else Span(value, low, high)
-
-
-def _place(number: float | None, axis: Axis) -> float | None:
-    if number is None or not math.isfinite(number) or (axis.is_log and number <= 0):
-        return None
-    return number / axis.factor
 
 
 def _with_baseline(

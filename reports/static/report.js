@@ -208,6 +208,7 @@
         const text = { intervals: "intervals", baseline: "baseline" }[name] || `${moo.looks[name]} (${counts[name].toLocaleString("en")})`;
         return make("label", { class: `switch ${name}` }, box, make("span", { class: "shape", "aria-hidden": "true" }), text);
       }));
+      if (model.decision.best !== null) places.switches.append(make("span", { class: "switch chosen" }, make("span", { class: "shape", "aria-hidden": "true" }), "recommended"));
       if (focused) places.switches.querySelector(`[data-group=${focused}]`)?.focus();
     };
   }

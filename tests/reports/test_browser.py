@@ -323,6 +323,14 @@ def test_who_is_best_in_one_objective_under_the_bounds_is_said(opened):
     assert f"Highest accuracy: trial {most.number}, with" in opened.page.inner_text("#ends")
 
 
+def test_of_two_that_only_their_order_parts_it_says_so(browser, tmp_path):
+    opened = open_page(browser, write_page(samples.pairs([(0.90, 0.001), (0.96, 0.002)]), tmp_path))
+    assert "this one and trial 1 tie for the best balance" in opened.page.inner_text("#answer")
+    opened.slide("#weight-0-slider", 60)
+    assert "this is the best balance" in opened.page.inner_text("#answer")
+    opened.page.context.close()
+
+
 def test_on_paper_each_number_stands_under_its_heading(opened):
     opened.page.emulate_media(media="print")
     cells = opened.page.evaluate(
