@@ -274,7 +274,15 @@
     written = null;
     changed("all");
   });
-  moo.theme.onChange(() => changed("axes"));
+  moo.theme.onChange(() => {
+    if (!moo.theme.isPrinting()) {
+      changed("axes");
+      Plotly.Plots.resize(places.front.querySelector(".plot"));
+      return;
+    }
+    chart.draw(moo.groups); // at once: before the paper there is no further frame
+    lines.draw(moo.groups);
+  });
   document.documentElement.classList.add("live");
   moo.page = { model, view };
   changed("all");

@@ -188,7 +188,7 @@
       const lines = boundLines(model, x, y);
       const layout = moo.theme.layout({
         xaxis: axisLayout(x, viewOf(x, framing, model.all)), yaxis: axisLayout(y, viewOf(y, framing, model.all)),
-        ...lines, showlegend: false, uirevision: axes, dragmode: "zoom",
+        ...lines, ...moo.theme.size(chart), showlegend: false, uirevision: axes, dragmode: "zoom",
       });
       if (wasNarrow !== null && wasNarrow !== moo.theme.isNarrow()) {
         Plotly.purge(chart); // a colour bar that turns leaves its old half behind, and the room it took

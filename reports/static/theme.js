@@ -43,16 +43,22 @@
     };
   }
 
-  // Calls back whenever colours or room change; around printing in light colours.
+  // The size of a chart on paper, where it must be there at once; on a screen it follows its place.
+  function size(place) {
+    return isPrinting ? { width: place.clientWidth, height: place.clientHeight } : { autosize: true };
+  }
+
+  // Calls back whenever colours or room change; around printing in light colours, with the width of the paper.
   function onChange(call) {
     for (const media of [dark, narrow]) media.addEventListener("change", call);
     for (const [name, value] of [["beforeprint", true], ["afterprint", false]]) {
       addEventListener(name, () => {
         isPrinting = value;
+        document.documentElement.classList.toggle("paper", value);
         call();
       });
     }
   }
 
-  moo.theme = { CONFIG, theme, layout, onChange, isNarrow: () => narrow.matches };
+  moo.theme = { CONFIG, theme, layout, size, onChange, isNarrow: () => narrow.matches && !isPrinting, isPrinting: () => isPrinting };
 })();

@@ -341,6 +341,30 @@ def test_on_paper_each_number_stands_under_its_heading(opened):
     assert cells[0] == cells[1]
 
 
+def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen_its_own_again(opened):
+    sizes = """() => {
+      const box = (one) => [one.clientWidth, one.clientHeight];
+      const svg = document.querySelector("#front-chart .main-svg");
+      const wide = document.querySelector("#parallel-chart canvas").getBoundingClientRect().width;
+      return { chart: [Number(svg.getAttribute("width")), Number(svg.getAttribute("height"))],
+               place: box(document.querySelector("#front-chart .plot")), wide, ground: svg.style.background };
+    }"""
+    opened.page.emulate_media(color_scheme="dark")
+    opened.page.wait_for_function(f"() => ({sizes})().ground === 'rgb(29, 33, 40)'")
+    before = opened.page.evaluate(sizes)
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    paper = opened.page.evaluate(sizes)
+    assert paper["chart"] == paper["place"]
+    assert max(paper["chart"][0], paper["wide"]) <= 1020
+    assert paper["ground"] == "rgb(255, 255, 255)"
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    opened.page.wait_for_function(f"() => ({sizes})().chart[0] === {before['chart'][0]}")
+    opened.settled()
+    assert opened.page.evaluate(sizes) == before
+    opened.page.emulate_media(color_scheme="light")
+    opened.settled()
+
+
 def test_a_share_is_within_the_range_that_is_said_of_it(browser, tmp_path):
     results = samples.pairs([(0.9, 0.001), (0.8, 0.0005)])
     page = open_page(browser, write_page(results, tmp_path))
