@@ -357,10 +357,12 @@ def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen
     assert paper["chart"] == paper["place"]
     assert max(paper["chart"][0], paper["wide"]) <= 1020
     assert paper["ground"] == "rgb(255, 255, 255)"
+    assert opened.page.locator("#parallel-chart .paths path").count() >= len(opened.front)  # no canvas is printed
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     opened.page.wait_for_function(f"() => ({sizes})().chart[0] === {before['chart'][0]}")
     opened.settled()
     assert opened.page.evaluate(sizes) == before
+    assert opened.page.locator("#parallel-chart .paths").count() == 0
     opened.page.emulate_media(color_scheme="light")
     opened.settled()
 
