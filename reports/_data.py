@@ -17,11 +17,12 @@ from moo.results import Estimate, FinishedTrial, Results
 from reports._axes import Axis, AxisMetrics, Span, choose_metrics, make_axis, place, widen
 from reports._text import one_line
 
-Group = Literal["front", "dominated", "undecided", "infeasible", "pruned", "baseline"]
+Group = Literal["front", "dominated", "incomplete", "undecided", "infeasible", "pruned", "baseline"]
 GROUPS: tuple[Group, ...] = (
     "pruned",
     "infeasible",
     "undecided",
+    "incomplete",
     "dominated",
     "front",
     "baseline",
@@ -93,7 +94,11 @@ def group_of(results: Results, trial: FinishedTrial, on_front: Iterable[int]) ->
     feasible = results.is_feasible(trial)
     if feasible is None:
         return "undecided"
-    return "dominated" if feasible else "infeasible"
+    if not feasible:
+        return "infeasible"
+    values = [trial.estimate(objective.metric.name).value for objective in results.problem.objectives]
+    is_judged = all(value is not None and math.isfinite(value) for value in values)
+    return "dominated" if is_judged else "incomplete"
 
 
 def candidates(results: Results) -> tuple[FinishedTrial, ...]:

@@ -4,7 +4,7 @@
 
   const { byId, make, option, onceAFrame, download } = moo.dom;
   const { format } = moo;
-  const SWITCHES = ["front", "dominated", "infeasible", "undecided", "pruned", "ruledOut", "baseline", "intervals"];
+  const SWITCHES = ["front", "dominated", "infeasible", "undecided", "incomplete", "pruned", "ruledOut", "baseline", "intervals"];
   const QUIET_MS = 500; // until what changed is read out, so that a moving slider is not
 
   const read = (id) => JSON.parse(byId(id).textContent);

@@ -5,7 +5,7 @@
   const { format } = moo;
   const MOST_DRAWN = 800; // beside the front, the pinned and the selected: an SVG chart with more answers slowly
   const VIEW_SHARE = 0.4; // how far beyond front and baseline the first view goes, as a share of their range
-  const ORDER = ["pruned", "infeasible", "ruledOut", "undecided", "dominated"];
+  const ORDER = ["pruned", "infeasible", "ruledOut", "undecided", "incomplete", "dominated"];
 
   // Plotly reads a small HTML of its own in texts, links included, and mathematics between dollars.
   const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", $: "&#36;" };

@@ -60,7 +60,7 @@
     function filtered() {
       const inTab = {
         front: () => model.decision.front,
-        feasible: () => model.all.filter((i) => groups[i] === "front" || groups[i] === "dominated"),
+        feasible: () => model.all.filter((i) => ["front", "dominated", "incomplete"].includes(groups[i])),
         all: () => model.all,
         selected: () => [...view.selected],
       }[view.tab]();

@@ -331,6 +331,15 @@ def test_of_two_that_only_their_order_parts_it_says_so(browser, tmp_path):
     opened.page.context.close()
 
 
+def test_a_candidate_that_lacks_an_objective_is_not_called_dominated(browser, tmp_path):
+    results = samples.pairs([(0.90, 0.001), (0.96, 0.002), (0.95, 0.003), (0.99, float("inf"))])
+    opened = open_page(browser, write_page(results, tmp_path))
+    text = opened.page.inner_text("#switches")
+    assert "feasible, dominated (1)" in text
+    assert "an objective not known (1)" in text
+    opened.page.context.close()
+
+
 def test_on_paper_each_number_stands_under_its_heading(opened):
     opened.page.emulate_media(media="print")
     cells = opened.page.evaluate(
@@ -357,7 +366,9 @@ def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen
     assert paper["chart"] == paper["place"]
     assert max(paper["chart"][0], paper["wide"]) <= 1020
     assert paper["ground"] == "rgb(255, 255, 255)"
-    assert opened.page.locator("#parallel-chart .paths path").count() >= len(opened.front)  # no canvas is printed
+    assert opened.page.locator("#parallel-chart .paths path").count() >= len(
+        opened.front
+    )  # no canvas is printed
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     opened.page.wait_for_function(f"() => ({sizes})().chart[0] === {before['chart'][0]}")
     opened.settled()
