@@ -52,6 +52,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Scale = Literal["linear", "log10"]
 
+_NO_DIFFERENCE = 1e-12  # scores that differ by less are equal but for rounding
 _MOST = 1e307  # what is larger in size counts as infinite: differences of such numbers are
 
 
@@ -125,6 +126,7 @@ class Recommendation:
         runner_up: The next in the same order; None where the front has no other.
         score: Its weighted distance to the ideal point, from 0 to 1.
         gap: The runner-up's score minus this one's; None without a runner-up.
+        is_toss_up: Whether nothing but their order puts it before the runner-up.
         terms: What each objective adds: weight times scaled loss, by metric; the largest is the score.
         scaled: Where it is in each objective, from 0 (best on the front) to 1 (worst), by metric.
         weights: By metric; they sum to 1.
@@ -143,6 +145,7 @@ class Recommendation:
     runner_up: FinishedTrial | None
     score: float
     gap: float | None
+    is_toss_up: bool
     terms: Mapping[str, float]
     scaled: Mapping[str, float]
     weights: Mapping[str, float]
@@ -209,6 +212,7 @@ def recommend(
         runner_up=None if choice.runner_up is None else usable[choice.runner_up],
         score=choice.score,
         gap=choice.gap,
+        is_toss_up=_is_toss_up(choice),
         terms=dict(zip(names, choice.terms.tolist(), strict=True)),
         scaled=dict(zip(names, marks.tolist(), strict=True)),
         weights=dict(zip(names, choice.weights.tolist(), strict=True)),
@@ -227,6 +231,14 @@ def recommend(
         wider=_wider_bounds(usable, rule, bounded, choice),
         constraints=tuple(bounded.bounds),
     )
+
+
+def _is_toss_up(choice: ChebyshevChoice) -> bool:
+    if choice.runner_up is None or choice.gap is None or choice.gap > _NO_DIFFERENCE:
+        return False
+    one, two = (choice.scaled[np.searchsorted(choice.members, i)] for i in (choice.index, choice.runner_up))
+    sums = (two * choice.weights).sum() - (one * choice.weights).sum(), two.sum() - one.sum()
+    return all(abs(more) <= _NO_DIFFERENCE for more in sums)
 
 
 def scales(results: Results) -> dict[str, Scale]:

@@ -422,15 +422,17 @@ def _check_bounds(constraints: Sequence[Constraint], bounds: Sequence[float]) ->
 def describe_difference(value: float, baseline: float, metric: Metric) -> str:
     """Return how a value differs from the baseline's: points, or percent of the baseline.
 
+    Of what is not above 0 there are no percent: the difference itself.
+
     >>> from moo.metrics import BUILT_IN
     >>> describe_difference(0.0005, 0.001, BUILT_IN["latency_p50"])
     '-50%'
     >>> describe_difference(0.02, 0.001, BUILT_IN["latency_p50"])
     'x 20'
     """
-    if metric.dimension == "fraction" or baseline == 0:
+    if metric.dimension == "fraction" or baseline <= 0 or value < 0:
         return format_difference(value - baseline, metric)
-    percent = (value - baseline) / abs(baseline) * 100
+    percent = (value - baseline) / baseline * 100
     if percent >= 1000:
         return f"x {value / baseline:.3g}"
     return f"{percent:+.1f}%" if abs(percent) < 1 or percent < -99 else f"{percent:+.0f}%"

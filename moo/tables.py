@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from moo.columns import Columns, as_number, columns_of, is_wrong, label_column, 
 from moo.errors import InputError
 from moo.evaluation import Estimate, Evaluation
 from moo.judging import bounds_on, judged_trials
+from moo.labels import row_labels, shown
 from moo.metrics import BUILT_IN
 from moo.naming import listed
 from moo.problem import Problem
@@ -50,7 +50,8 @@ def read_table(
         maximize: Columns to maximise.
         minimize: Columns to minimise.
         constraints: Bounds on columns, such as `param_count <= 30`.
-        label: The column that names the candidates; a name that several rows have gets its row's number.
+        label: The column that names the candidates; a name that several rows have gets
+            the setting that tells them apart, else its row's number.
         name: What the study is called; None for the file's name.
 
     Raises:
@@ -128,7 +129,7 @@ def _trials(
 ) -> tuple[FinishedTrial, ...]:
     n_rows = cells.n_rows
     numbers = _numbers(cells) if columns.is_ours else list(range(n_rows))
-    labels = [None] * n_rows if named_by is None else _labels(cells.columns[named_by], numbers)
+    labels = row_labels(cells, columns, problem, named_by, numbers)
     objectives = [estimates[objective.metric.name] for objective in problem.objectives]
     reason = f"no value of {', '.join(o.metric.name for o in problem.objectives)}"
     params = [
@@ -178,8 +179,8 @@ def _ours(cells: Cells) -> Callable[[int, FinishedTrial], FinishedTrial]:
         return dataclasses.replace(
             trial,
             state=state,
-            evaluation=dataclasses.replace(evaluation, tags=tuple(_shown(tags[index]).split())),
-            reason=_shown(reasons[index]) or None,
+            evaluation=dataclasses.replace(evaluation, tags=tuple(shown(tags[index]).split())),
+            reason=shown(reasons[index]) or None,
             is_baseline=baselines[index].strip().lower() == "true",
             duration_s=as_number(durations[index]),
         )
@@ -200,35 +201,6 @@ def _numbers(cells: Cells) -> list[int]:
     return list(found)
 
 
-def _labels(texts: Sequence[str], numbers: Sequence[int]) -> list[str | None]:
-    """Return what each row is called, no two the same; None where the cell is empty.
-
-    >>> _labels(["a", "b", "a", ""], [0, 1, 2, 3])
-    ['a (row 0)', 'b', 'a (row 2)', None]
-    """
-    shown = [_shown(text) for text in texts]
-    counts = Counter(shown)
-    used = {text for text in shown if counts[text] == 1}
-    labels: list[str | None] = []
-    for text, number in zip(shown, numbers, strict=True):
-        label = text
-        while label and counts[text] > 1 and (label == text or label in used):
-            label = f"{label} (row {number})"
-        used.add(label)
-        labels.append(label or None)
-    return labels
-
-
-def _shown(text: str) -> str:
-    """Return a text without the apostrophe that keeps a spreadsheet from running it as a formula.
-
-    >>> _shown("'=1+1 "), _shown("'quoted'")
-    ('=1+1', "'quoted'")
-    """
-    text = text.strip()
-    return text[1:] if re.match(r"'[=+\-@\t\r\n]", text) else text
-
-
 def _setting(text: str) -> Any:
     """Return a parameter's value as it was before it was written."""
     if text in ("True", "False"):
@@ -236,4 +208,4 @@ def _setting(text: str) -> Any:
     if re.fullmatch(r"[-+]?\d{1,18}", text, flags=re.ASCII):
         return int(text)
     number = as_number(text)
-    return _shown(text) if number is None or not text.strip() else number
+    return shown(text) if number is None or not text.strip() else number

@@ -11,6 +11,11 @@ from moo.problem import Problem
 from moo.results import Estimate, FinishedTrial
 from reports._text import one_line
 
+LARGEST = (
+    1e200  # what is larger, or on a logarithmic scale smaller than its inverse, has no place: ticks overflow
+)
+_LARGEST_EXPONENT = 240.0
+
 
 @dataclass(frozen=True)
 class AxisMetrics:
@@ -136,6 +141,13 @@ def better_direction(metric: Metric, problem: Problem) -> Direction | None:
     return next(wanted, metric.direction)
 
 
+def place(number: float | None, axis: Axis) -> float | None:
+    """Return a number in SI units in the axis' unit; None where the axis has no place for it."""
+    if number is None or not abs(number / axis.factor) <= LARGEST or (axis.is_log and number < 1 / LARGEST):
+        return None
+    return number / axis.factor
+
+
 def widen(low: float, high: float, *, is_log: bool, share: float) -> tuple[float, float]:
     """Return the range with a share of its width added at both ends; some width where it has none.
 
@@ -144,6 +156,6 @@ def widen(low: float, high: float, *, is_log: bool, share: float) -> tuple[float
     """
     if is_log:
         low, high = widen(math.log10(low), math.log10(high), is_log=False, share=share)
-        return 10**low, 10**high
+        return 10 ** max(low, -_LARGEST_EXPONENT), 10 ** min(high, _LARGEST_EXPONENT)
     width = (high - low) or 0.1 * abs(high) or 1.0
     return low - share * width, high + share * width

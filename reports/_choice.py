@@ -106,10 +106,17 @@ def _why(results: Results, found: Recommendation) -> str:
     worst = max(objectives, key=lambda objective: found.scaled[objective.metric.name])
     if found.scaled[worst.metric.name] == 0:
         return f"The {n_front:,} candidates on the front have the same values. It is the first of them."
+    factors = _by_factors(found, objectives)
+    if found.is_toss_up and found.runner_up is not None:
+        return (
+            f"With equal weights it is as well balanced as {one_line(found.runner_up.name)}, and no other of "
+            f"the {n_front:,} candidates on the front is better: between the two only their order decided. "
+            f"Its weakest objective is {_way_text(found, worst)}. Say what counts more.{factors}"
+        )
     return (
         f"It is the knee of a front of {n_front:,} candidates: the best balanced of them, with equal "
         f"weights. Its weakest objective is {_way_text(found, worst)}; every other candidate is at least as "
-        f"far off in some objective.{_by_factors(found, objectives)}"
+        f"far off in some objective.{factors}"
     )
 
 
@@ -233,7 +240,10 @@ def _why_none(results: Results, n_undecided: int) -> str:
         return (
             f"No complete trial is known to be feasible; {n_undecided:,} of {n:,} lack a constraint's value."
         )
-    return f"All {n:,} complete trials are infeasible." if n > 1 else "The only complete trial is infeasible."
+    what = "trial" if results.is_search else "row"
+    return (
+        f"All {n:,} complete {what}s are infeasible." if n > 1 else f"The only complete {what} is infeasible."
+    )
 
 
 def _ruled_out_texts(results: Results) -> list[str]:

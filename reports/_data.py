@@ -14,14 +14,15 @@ from moo.decision import contenders
 from moo.metrics import Metric
 from moo.problem import describe_bound
 from moo.results import Estimate, FinishedTrial, Results
-from reports._axes import Axis, AxisMetrics, Span, choose_metrics, make_axis, widen
+from reports._axes import Axis, AxisMetrics, Span, choose_metrics, make_axis, place, widen
 from reports._text import one_line
 
-Group = Literal["front", "dominated", "undecided", "infeasible", "pruned", "baseline"]
+Group = Literal["front", "dominated", "incomplete", "undecided", "infeasible", "pruned", "baseline"]
 GROUPS: tuple[Group, ...] = (
     "pruned",
     "infeasible",
     "undecided",
+    "incomplete",
     "dominated",
     "front",
     "baseline",
@@ -93,7 +94,11 @@ def group_of(results: Results, trial: FinishedTrial, on_front: Iterable[int]) ->
     feasible = results.is_feasible(trial)
     if feasible is None:
         return "undecided"
-    return "dominated" if feasible else "infeasible"
+    if not feasible:
+        return "infeasible"
+    values = [trial.estimate(objective.metric.name).value for objective in results.problem.objectives]
+    is_judged = all(value is not None and math.isfinite(value) for value in values)
+    return "dominated" if is_judged else "incomplete"
 
 
 def candidates(results: Results) -> tuple[FinishedTrial, ...]:
@@ -200,14 +205,8 @@ def _points(trials: Iterable[FinishedTrial], x: Axis, y: Axis, colour: Axis | No
 
 def _scaled(estimate: Estimate, axis: Axis) -> Span | None:
     """Return the estimate in the axis' unit; None where the axis has no place for its value."""
-    value, low, high = (_place(number, axis) for number in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (place(number, axis) for number in (estimate.value, estimate.low, estimate.high))
     return None if value is None else Span(value, low, high)
-
-
-def _place(number: float | None, axis: Axis) -> float | None:
-    if number is None or not math.isfinite(number) or (axis.is_log and number <= 0):
-        return None
-    return number / axis.factor
 
 
 def _with_baseline(

@@ -76,7 +76,7 @@ def _draw_bounds(axes: Axes, chart: FrontChart) -> None:
 
 
 def _draw_groups(axes: Axes, chart: FrontChart) -> None:
-    for group in ("pruned", "infeasible", "undecided", "dominated"):
+    for group in ("pruned", "infeasible", "undecided", "incomplete", "dominated"):
         points, look = chart.groups[group], LOOKS[group]
         if not points:
             continue

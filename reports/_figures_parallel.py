@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from reports._axes import Axis
@@ -112,9 +113,10 @@ def _draw_many(
     zorder: float,
 ) -> None:
     paths = [list(enumerate(line.heights)) for line in lines]
-    axes.add_collection(
-        LineCollection(paths, colors=colour, linewidths=width, alpha=alpha, zorder=zorder), autolim=False
-    )
+    drawn = LineCollection(paths, colors=colour, linewidths=width, alpha=alpha, zorder=zorder)
+    axes.add_collection(drawn, autolim=False)
+    view = Rectangle((0, 0), max(1, len(lines[0].heights) - 1), 1, transform=axes.transData)
+    drawn.set_clip_path(view)  # what lies beyond an axis' end is not drawn into its heading
     axes.plot([], [], color=colour, linewidth=1.4, label=name)  # the legend's line, not as faint
 
 

@@ -6,7 +6,7 @@ import math
 
 from moo.decision import Recommendation, WeightRange, WiderBound
 from moo.metrics import format_value
-from moo.results import FinishedTrial, Results
+from moo.results import Results
 from reports._gains import changes_text
 from reports._text import one_line
 
@@ -72,7 +72,7 @@ def _rivals(span: WeightRange) -> str:
 
 def wider_text(results: Results, found: Recommendation) -> str:
     """Return which wider bounds bring another candidate, and which tighter ones rule this one out."""
-    texts = [_wider(results, found.trial, wider) for wider in found.wider]
+    texts = [_wider(results, found, wider) for wider in found.wider]
     if found.slacks and not texts:
         texts = [
             "A wider bound would not change it."
@@ -91,7 +91,7 @@ def wider_text(results: Results, found: Recommendation) -> str:
     return " ".join(texts)
 
 
-def _wider(results: Results, trial: FinishedTrial, wider: WiderBound) -> str:
+def _wider(results: Results, found: Recommendation, wider: WiderBound) -> str:
     metric, is_in = wider.constraint.metric, results.is_feasible(wider.trial)
     by = (
         f"{abs(wider.wider - wider.bound) * 100:.2g} points"
@@ -102,10 +102,13 @@ def _wider(results: Results, trial: FinishedTrial, wider: WiderBound) -> str:
         if wider.share < 10
         else f"a factor {wider.share + 1:.3g}"
     )
+    who = f"{one_line(wider.trial.name)}, which has {changes_text(results, found.trial, wider.trial)}"
+    if wider.trial is found.runner_up:
+        who = f"the runner-up, {one_line(wider.trial.name)}"
+    moved = "; feasible as it is, but what comes in then moves the scale" if is_in else ""
     return (
         f"With the bound on {metric.name} at about {format_value(wider.wider, metric)}, wider by {by}, it "
-        f"would be {one_line(wider.trial.name)}, which has {changes_text(results, trial, wider.trial)}"
-        f"{'; it is feasible as it is, but what comes in then moves the scale' if is_in else ''}."
+        f"would be {who}{moved}."
     )
 
 

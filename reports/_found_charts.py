@@ -25,7 +25,7 @@ FEW = 4  # values of a number that are each written at its axis
 MAX_NAME = 28  # characters of a name that stands at a panel
 GAP_PX, ROW_PX, HEAD_PX = 62, 190, 40  # between rows, of a row, above the first
 
-_DRAWN: tuple[Group, ...] = ("pruned", "infeasible", "undecided", "dominated", "front")
+_DRAWN: tuple[Group, ...] = ("pruned", "infeasible", "undecided", "incomplete", "dominated", "front")
 _GREY = "#8A8F98"
 _LINES = {
     "stopped": ("stopped early", _GREY, "dot", 1.0, 0.7),

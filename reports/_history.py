@@ -12,7 +12,7 @@ import numpy as np
 from moo.metrics import format_value
 from moo.pareto import hypervolume_history
 from moo.results import FinishedTrial, Results
-from reports._axes import Axis, make_axis
+from reports._axes import LARGEST, Axis, make_axis
 from reports._text import one_line
 
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ def best_so_far(results: Results) -> tuple[BestSoFar, ...]:
     losses = results.losses(feasible)
     found = []
     for column, objective in enumerate(results.problem.objectives):
-        places = np.flatnonzero(np.isfinite(losses[:, column])).tolist()
+        places = np.flatnonzero(np.abs(losses[:, column]) <= LARGEST).tolist()
         if not places:
             continue
         values = [float(losses[place, column]) * objective.sign for place in places]
@@ -113,7 +113,7 @@ def history(results: Results) -> History:
         return History((), ())
     feasible = tuple(trial for trial in results.complete if results.is_feasible(trial))
     losses = results.losses(feasible)
-    kept = np.all(np.isfinite(losses), axis=1)
+    kept = np.all(np.abs(losses) <= LARGEST, axis=1)
     losses, numbers = (
         losses[kept],
         [t.number for t, keep in zip(feasible, kept.tolist(), strict=True) if keep],
@@ -123,7 +123,8 @@ def history(results: Results) -> History:
     worst, span = losses.max(axis=0), np.ptp(losses, axis=0)
     margin = np.where(span > 0, span, np.where(worst != 0, np.abs(worst), 1.0))
     reference = worst + 0.1 * margin
-    volumes = hypervolume_history(losses, reference)
+    in_ranges = (losses - worst) / margin  # of which the shares are the same, and nothing overflows
+    volumes = hypervolume_history(in_ranges, np.full(len(worst), 0.1))
     steps = _growth(numbers, (volumes / volumes[-1]).tolist(), results.trials[-1].number)
     words = tuple(
         f"{one_line(o.metric.title)} {format_value(float(loss) * o.sign, o.metric)}"

@@ -91,6 +91,7 @@ def _metric(results: Results, metric: Metric, trials: Sequence[FinishedTrial]) -
         "direction": better_direction(metric, results.problem),
         "isFraction": metric.dimension == "fraction",
         "isCount": metric.dimension == "count",
+        "isPlain": metric.dimension == "number",
         "units": units,
         "unit": next(suffix for suffix, each in units if each == factor),
         "factor": factor,

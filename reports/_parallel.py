@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from moo.metrics import Metric
 from moo.results import FinishedTrial, Results
-from reports._axes import Axis, Span, make_axis
+from reports._axes import Axis, Span, make_axis, place
 from reports._data import Group, shown_candidates, with_view
 from reports._history import evenly
 
@@ -119,9 +119,10 @@ def _axis(
     """Return the metric's axis; None where no candidate on the front has a place on it."""
     values = [v for t in trials if (v := t.estimate(metric.name).value) is not None and math.isfinite(v)]
     axis = make_axis(metric, values, results.problem)
-    spans = [Span(v / axis.factor, None, None) for v in values]
     keys = [t.estimate(metric.name).value for t in key_trials]
-    key_spans = [Span(v / axis.factor, None, None) for v in keys if v is not None and math.isfinite(v)]
+    spans, key_spans = (
+        [Span(at, None, None) for v in some if (at := place(v, axis)) is not None] for some in (values, keys)
+    )
     if not key_spans:
         return None
     senses = {c.sense for c in results.problem.constraints if c.metric.name == metric.name}
@@ -137,7 +138,5 @@ def _axis(
 
 def _height(axis: ParallelAxis, trial: FinishedTrial) -> float:
     assert axis.axis.metric is not None
-    value = trial.estimate(axis.axis.metric.name).value
-    if value is None or not math.isfinite(value) or (axis.axis.is_log and value <= 0):
-        return math.nan
-    return axis.height(value / axis.axis.factor)
+    at = place(trial.estimate(axis.axis.metric.name).value, axis.axis)
+    return math.nan if at is None else axis.height(at)

@@ -10,7 +10,7 @@ from typing import Any
 
 from moo.importances import LOGARITHM_FROM
 from moo.results import FinishedTrial, Results
-from reports._axes import Axis, make_axis
+from reports._axes import LARGEST, Axis, make_axis
 from reports._data import Group, group_of
 from reports._history import evenly
 from reports._text import setting_text
@@ -95,7 +95,7 @@ def slices(results: Results, order: Mapping[str, Sequence[str]] | None = None) -
         known = [
             (trial, group, value)
             for trial, group in trials
-            if (value := trial.estimate(name).value) is not None and math.isfinite(value)
+            if (value := trial.estimate(name).value) is not None and abs(value) <= LARGEST
         ]
         if not known:
             continue

@@ -33,6 +33,7 @@ LOOKS: dict[Group, Look] = {
     "pruned": Look("pruned", "#B0B0B0", "|", "line-ns-open", 7),
     "infeasible": Look("infeasible", "#A8A8A8", "x", "x-thin-open", 8),
     "undecided": Look("feasibility not known", "#8C8C8C", "d", "diamond-open", 7),
+    "incomplete": Look("an objective not known", "#8C8C8C", "+", "cross-thin-open", 8),
     "dominated": Look("feasible, dominated", "#8A8F98", "o", "circle", 6),
     "front": Look("front", BLUE, "o", "circle", 10),
     "baseline": Look("baseline", VERMILLION, "*", "star", 15),

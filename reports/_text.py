@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from moo.metrics import BUILT_IN, Metric, format_estimate, format_value
+from moo.metrics import BUILT_IN, Metric, format_difference, format_estimate, format_value
 from moo.problem import describe_difference
 from moo.results import Estimate
 
@@ -37,9 +37,13 @@ def value_text(estimate: Estimate, metric: Metric) -> str:
 def change_text(value: float, origin: float, metric: Metric) -> str:
     """Return a change in words, such as `31% less latency p50`; no change reads as `the same`.
 
+    Of a plain number the difference itself comes first: nobody knows whether it is in percent.
+
     >>> from moo.metrics import BUILT_IN
     >>> change_text(0.974, 0.97, BUILT_IN["accuracy"])
     '0.4 points more accuracy'
+    >>> change_text(76.9, 76.5, Metric(name="top1"))
+    '0.4 (0.5%) more top1'
     """
     if shows_no_change(value, origin, metric):
         return f"the same {one_line(metric.title)}"
@@ -47,6 +51,9 @@ def change_text(value: float, origin: float, metric: Metric) -> str:
     if difference.startswith("x "):
         return f"{difference[2:]} times the {one_line(metric.title)}"
     more = "more" if value > origin else "less"
+    if metric.dimension == "number" and difference.endswith("%"):  # 0.5% of a top1 that is in percent?
+        size = format_difference(value - origin, metric).lstrip("+-")
+        return f"{size} ({difference.lstrip('+-')}) {more} {one_line(metric.title)}"
     if metric.dimension == "count":
         more = "more" if value > origin else "fewer"
     return f"{difference.lstrip('+-')} {more} {one_line(metric.title)}"

@@ -127,7 +127,9 @@ def held(promise: Promise, found: Found, other_machine: str | None) -> Held:
     is_below = ours[1] is not None and theirs[0] is not None and ours[1] < theirs[0]
     direction = promise.metric.direction
     is_broken = (is_above and direction != "maximize") or (is_below and direction != "minimize")
-    return Held(promise, here, Verdict.BROKEN if is_broken else Verdict.KEPT)
+    is_disturbed = is_broken and "contended" in found.tags and promise.metric.dimension in ("time", "rate")
+    reason = "beside other work: verify again when it is quiet" if is_disturbed else ""
+    return Held(promise, here, Verdict.BROKEN if is_broken else Verdict.KEPT, reason)
 
 
 def _widened(

@@ -167,7 +167,10 @@ def _lines(results: Results, recommendation: Recommendation | None) -> list[str]
         return [counted, "No candidate can be recommended: the report says why, and which is nearest to it."]
     runner_up = recommendation.runner_up
     lines = [counted, f"Recommended: {_described(results, recommendation.trial)}."]
-    return lines if runner_up is None else [*lines, f"Runner-up: {_described(results, runner_up)}."]
+    if runner_up is None:
+        return lines
+    tie = " By equal weights it is as good: say what counts more." if recommendation.is_toss_up else ""
+    return [*lines, f"Runner-up: {_described(results, runner_up)}.{tie}"]
 
 
 def _described(results: Results, trial: FinishedTrial) -> str:

@@ -57,7 +57,8 @@
     const verb = bounds ? ["keeps", "keep"] : ["is", "are"];
     const kept = `${format.count(decision.considered, "candidate")} ${verb[decision.considered === 1 ? 0 : 1]} ${bounds || "compared"}`;
     const nFront = decision.front.length;
-    const what = nFront === 1 ? "it is alone on the front" : `${nFront.toLocaleString("en")} of them are on the front, and this is the best balance`;
+    const balance = decision.isTossUp ? `this one and ${model.name(decision.runnerUp)} tie for the best balance: say what counts more` : "this is the best balance";
+    const what = nFront === 1 ? "it is alone on the front" : `${nFront.toLocaleString("en")} of them are on the front, and ${balance}`;
     lines.why = `${kept}; ${what}.`;
     if (decision.runnerUp !== null) lines.runnerUp = `Next best: ${model.name(decision.runnerUp)}, with ${trade(model, decision.best, decision.runnerUp)}.`;
     return lines;

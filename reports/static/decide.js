@@ -104,7 +104,8 @@
       found.push(tied[0]);
       left.delete(tied[0]);
     }
-    return { order: found, scores };
+    const isTossUp = found.length > 1 && keys.every((key) => Math.abs(key[found[0]] - key[found[1]]) <= TIE);
+    return { order: found, scores, isTossUp }; // a toss-up: nothing but their order decides between the first two
   }
 
   // The other weights' parts of what is left when one weight moves; equal where all of them are 0.
@@ -141,12 +142,13 @@
     const shown = front(problem.losses, considered);
     const members = [...shown].sort((one, two) => one - two); // of equal ones the earlier
     const columns = scaled(problem.losses, problem.isLog, members, problem.scaledBy);
-    const { order, scores } = best(columns, weights, 2);
+    const { order, scores, isTossUp } = best(columns, weights, 2);
     const ranges = order.length && weights.length > 1 ? weights.map((_, k) => range(columns, weights, order[0], k)) : [];
     return {
       feasible, considered: considered.length, front: shown, ranges,
       best: order.length ? members[order[0]] : null,
       runnerUp: order.length > 1 ? members[order[1]] : null,
+      isTossUp,
       score: order.length ? scores[order[0]] : null,
     };
   }

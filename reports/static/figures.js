@@ -21,7 +21,7 @@
       scroller.append(place);
     }
     const layout = { ...figure.layout, showlegend: figure.layout.showlegend ?? figure.data.some((trace) => trace.showlegend !== false) };
-    Plotly.react(place, figure.data.map(themed), moo.theme.layout(layout), { ...moo.theme.CONFIG, displayModeBar: "hover" });
+    Plotly.react(place, figure.data.map(themed), moo.theme.layout({ ...layout, ...moo.theme.size(place) }), { ...moo.theme.CONFIG, displayModeBar: "hover" });
   }
 
   // Draws each chart when it comes near, all of them before printing; again when the theme changes.
@@ -47,7 +47,10 @@
       for (const place of places.keys()) seen.add(place);
     });
     moo.theme.onChange(() => {
-      for (const place of seen) draw(place, places.get(place));
+      for (const place of seen) {
+        draw(place, places.get(place));
+        if (!moo.theme.isPrinting()) Plotly.Plots.resize(place);
+      }
     });
   }
 

@@ -46,8 +46,8 @@
   // How a value differs from another: points of a fraction, else percent.
   function difference(x, origin, metric) {
     if (metric.isFraction) return signed(x - origin, `${Number(Math.abs((x - origin) * 100).toPrecision(2))} points`);
-    if (origin === 0) return signed(x, value(Math.abs(x), metric));
-    const percent = ((x - origin) / Math.abs(origin)) * 100;
+    if (origin <= 0 || x < 0) return signed(x - origin, value(Math.abs(x - origin), metric));
+    const percent = ((x - origin) / origin) * 100;
     if (percent >= 1000) return `x ${threeDigits(x / origin)}`;
     return signed(percent, `${Math.abs(percent).toFixed(Math.abs(percent) < 1 || percent < -99 ? 1 : 0)}%`);
   }
@@ -58,7 +58,9 @@
     if (!/[1-9]/.test(text.replace("points", ""))) return `the same ${metric.title}`;
     if (text.startsWith("x ")) return `${text.slice(2)} times the ${metric.title}`;
     const more = to > from ? "more" : metric.isCount ? "fewer" : "less";
-    return `${text.slice(1)} ${more} ${metric.title}`;
+    // a plain number may be in percent itself: the difference comes first
+    const size = metric.isPlain && text.endsWith("%") ? `${value(Math.abs(to - from), metric)} (${text.slice(1)})` : text.slice(1);
+    return `${size} ${more} ${metric.title}`;
   }
 
   // A bound as a person types it: in the metric's unit, with as many digits as it needs.

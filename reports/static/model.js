@@ -97,13 +97,14 @@
   // The group in which a candidate is drawn, by the decision as it stands.
   function groups(model) {
     const { decision, isPruned, ruledOut, all } = model;
-    const onFront = new Set(decision.front);
+    const onFront = new Set(decision.front), judged = new Set(model.problem.sorted);
     return all.map((i) => {
       if (isPruned[i]) return "pruned";
       if (onFront.has(i)) return "front";
       if (decision.feasible[i] === decide.BROKEN) return "infeasible";
       if (decision.feasible[i] === decide.UNKNOWN) return "undecided";
-      return ruledOut.has(i) ? "ruledOut" : "dominated";
+      if (ruledOut.has(i)) return "ruledOut";
+      return judged.has(i) ? "dominated" : "incomplete";
     });
   }
 

@@ -86,6 +86,20 @@
       if (withMarks) for (const point of path) if (point) context.fillRect(point[0] - 3, point[1] - 3, 6, 6);
     }
 
+    // Draws as a canvas does, into the frame: what a canvas gets just before printing does not reach the paper.
+    function penOnPaper() {
+      const group = svg("g", { class: "paths", fill: "none" });
+      let path = "";
+      return {
+        group,
+        beginPath: () => { path = ""; },
+        moveTo: (x, y) => { path += `M${x.toFixed(1)} ${y.toFixed(1)}`; },
+        lineTo: (x, y) => { path += `L${x.toFixed(1)} ${y.toFixed(1)}`; },
+        stroke() { group.append(svg("path", { d: path, stroke: this.strokeStyle, "stroke-width": this.lineWidth, "stroke-opacity": this.globalAlpha })); },
+        fillRect(x, y, width, height) { group.append(svg("rect", { x, y, width, height, fill: this.fillStyle })); },
+      };
+    }
+
     function fit(canvas) {
       const ratio = Math.min(2, devicePixelRatio || 1);
       canvas.width = Math.round(size.width * ratio);
@@ -106,7 +120,8 @@
       area.style.height = `${size.height}px`;
       area.style.width = `${size.width}px`;
       const theme = moo.theme.theme();
-      const context = fit(base);
+      const canvas = fit(base), paper = moo.theme.isPrinting() ? penOnPaper() : null;
+      const context = paper || canvas;
       const front = new Set(model.decision.front);
       const others = moo.model.spread(model.all.filter((i) => !model.isPruned[i]), MOST_DRAWN);
       const greys = others.filter((i) => !front.has(i) && !view.hidden.has(groups[i]));
@@ -119,6 +134,7 @@
       if (model.decision.best !== null) stroke(context, model.decision.best, theme.chosen, 3, 1, true);
       drawn = [...new Set([...greys, ...some, ...marked, ...view.pins, ...(model.decision.best === null ? [] : [model.decision.best])])];
       drawAxes(theme);
+      if (paper) frame.prepend(paper.group);
       placeHandles();
       hover(hovered);
     }

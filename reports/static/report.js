@@ -4,7 +4,7 @@
 
   const { byId, make, option, onceAFrame, download } = moo.dom;
   const { format } = moo;
-  const SWITCHES = ["front", "dominated", "infeasible", "undecided", "pruned", "ruledOut", "baseline", "intervals"];
+  const SWITCHES = ["front", "dominated", "infeasible", "undecided", "incomplete", "pruned", "ruledOut", "baseline", "intervals"];
   const QUIET_MS = 500; // until what changed is read out, so that a moving slider is not
 
   const read = (id) => JSON.parse(byId(id).textContent);
@@ -208,6 +208,7 @@
         const text = { intervals: "intervals", baseline: "baseline" }[name] || `${moo.looks[name]} (${counts[name].toLocaleString("en")})`;
         return make("label", { class: `switch ${name}` }, box, make("span", { class: "shape", "aria-hidden": "true" }), text);
       }));
+      if (model.decision.best !== null) places.switches.append(make("span", { class: "switch chosen" }, make("span", { class: "shape", "aria-hidden": "true" }), "recommended"));
       if (focused) places.switches.querySelector(`[data-group=${focused}]`)?.focus();
     };
   }
@@ -273,7 +274,15 @@
     written = null;
     changed("all");
   });
-  moo.theme.onChange(() => changed("axes"));
+  moo.theme.onChange(() => {
+    if (!moo.theme.isPrinting()) {
+      changed("axes");
+      Plotly.Plots.resize(places.front.querySelector(".plot"));
+      return;
+    }
+    chart.draw(moo.groups); // at once: before the paper there is no further frame
+    lines.draw(moo.groups);
+  });
   document.documentElement.classList.add("live");
   moo.page = { model, view };
   changed("all");

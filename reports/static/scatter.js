@@ -5,7 +5,7 @@
   const { format } = moo;
   const MOST_DRAWN = 800; // beside the front, the pinned and the selected: an SVG chart with more answers slowly
   const VIEW_SHARE = 0.4; // how far beyond front and baseline the first view goes, as a share of their range
-  const ORDER = ["pruned", "infeasible", "ruledOut", "undecided", "dominated"];
+  const ORDER = ["pruned", "infeasible", "ruledOut", "undecided", "incomplete", "dominated"];
 
   // Plotly reads a small HTML of its own in texts, links included, and mathematics between dollars.
   const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", $: "&#36;" };
@@ -188,7 +188,7 @@
       const lines = boundLines(model, x, y);
       const layout = moo.theme.layout({
         xaxis: axisLayout(x, viewOf(x, framing, model.all)), yaxis: axisLayout(y, viewOf(y, framing, model.all)),
-        ...lines, showlegend: false, uirevision: axes, dragmode: "zoom",
+        ...lines, ...moo.theme.size(chart), showlegend: false, uirevision: axes, dragmode: "zoom",
       });
       if (wasNarrow !== null && wasNarrow !== moo.theme.isNarrow()) {
         Plotly.purge(chart); // a colour bar that turns leaves its old half behind, and the room it took

@@ -60,7 +60,7 @@
     function filtered() {
       const inTab = {
         front: () => model.decision.front,
-        feasible: () => model.all.filter((i) => groups[i] === "front" || groups[i] === "dominated"),
+        feasible: () => model.all.filter((i) => ["front", "dominated", "incomplete"].includes(groups[i])),
         all: () => model.all,
         selected: () => [...view.selected],
       }[view.tab]();
@@ -92,7 +92,7 @@
     function row(i, isFirst) {
       const isPinned = view.pins.includes(i), name = model.name(i);
       const box = make("input", { type: "checkbox", "aria-label": `Select ${name}`, tabindex: -1, checked: view.selected.has(i), change: () => events.toggle(i) });
-      const pin = make("button", { type: "button", class: "pin", "aria-pressed": String(isPinned), "aria-label": `Pin ${name}`, title: "Pin, to compare side by side", tabindex: -1, click: () => events.pin(i) }, isPinned ? "\u25a0" : "\u25a1");
+      const pin = make("button", { type: "button", class: "pin", "aria-pressed": String(isPinned), "aria-label": `Pin ${name}`, title: "Pin, to compare side by side", tabindex: -1, click: () => events.pin(i) }, isPinned ? "pinned" : "pin");
       const roles = [i === model.decision.best && "recommended", i === model.data.baseline && "baseline", groups[i] === "front" ? null : moo.looks[groups[i]]].filter(Boolean);
       const cells = shown.map((column) => {
         const isNumber = column.kind === "metric" || !column.values;

@@ -4,9 +4,9 @@
 
   const THEMES = {
     light: { ink: "#1c2128", grid: "#e9ecef", surface: "#ffffff", edge: "#24292f", accent: "#0072b2", chosen: "#d55e00", quiet: "#57606a",
-             pruned: "#9aa1a9", infeasible: "#9aa1a9", undecided: "#737a83", ruledOut: "#737a83", dominated: "#a3a9b1", bar: "#6e7781" },
+             pruned: "#9aa1a9", infeasible: "#9aa1a9", undecided: "#737a83", incomplete: "#737a83", ruledOut: "#737a83", dominated: "#a3a9b1", bar: "#6e7781" },
     dark: { ink: "#e6e9ed", grid: "#2e343d", surface: "#1d2128", edge: "#e6e9ed", accent: "#56b4e9", chosen: "#f0894a", quiet: "#a0a9b4",
-            pruned: "#6d747d", infeasible: "#767d87", undecided: "#a0a9b4", ruledOut: "#a0a9b4", dominated: "#6a727c", bar: "#a0a9b4" },
+            pruned: "#6d747d", infeasible: "#767d87", undecided: "#a0a9b4", incomplete: "#a0a9b4", ruledOut: "#a0a9b4", dominated: "#6a727c", bar: "#a0a9b4" },
   };
   const CONFIG = {
     displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "", displayModeBar: true,
@@ -43,16 +43,22 @@
     };
   }
 
-  // Calls back whenever colours or room change; around printing in light colours.
+  // The size of a chart on paper, where it must be there at once; on a screen it follows its place.
+  function size(place) {
+    return isPrinting ? { width: place.clientWidth, height: place.clientHeight } : { autosize: true };
+  }
+
+  // Calls back whenever colours or room change; around printing in light colours, with the width of the paper.
   function onChange(call) {
     for (const media of [dark, narrow]) media.addEventListener("change", call);
     for (const [name, value] of [["beforeprint", true], ["afterprint", false]]) {
       addEventListener(name, () => {
         isPrinting = value;
+        document.documentElement.classList.toggle("paper", value);
         call();
       });
     }
   }
 
-  moo.theme = { CONFIG, theme, layout, onChange, isNarrow: () => narrow.matches };
+  moo.theme = { CONFIG, theme, layout, size, onChange, isNarrow: () => narrow.matches && !isPrinting, isPrinting: () => isPrinting };
 })();

@@ -668,6 +668,15 @@ def test_the_time_to_load_is_held_loosely_however_many_launches_there_are(share,
     assert held(one, found_here("load_time", low, low, low, n=20), None).verdict == verdict
 
 
+def test_a_time_that_is_broken_beside_other_work_says_that_it_was() -> None:
+    one, found = promise("latency_p50"), found_here("latency_p50", 9e-3, 8.9e-3, 9.1e-3)
+    busy = held(one, dataclasses.replace(found, tags=("contended",)), None)
+    assert (busy.verdict, held(one, found, None).reason) == ("BROKEN", "")
+    assert "beside other work" in busy.reason
+    kept = dataclasses.replace(found_here("latency_p50", 0.5e-3, 0.5e-3, 0.5e-3), tags=("contended",))
+    assert held(one, kept, None).reason == ""
+
+
 def test_the_time_to_load_is_not_held_where_other_work_took_the_processor() -> None:
     one, found = promise("load_time", 1.0, 1.0, 1.0), found_here("load_time", 9.0, 9.0, 9.0)
     busy = dataclasses.replace(found, tags=("contended", "imprecise"))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from moo.errors import InputError, ProblemError
 from moo.evaluation import Estimate
+from moo.labels import _labels
 from moo.metrics import BUILT_IN
 from moo.naming import is_metric_name, metric_names, parameter_names
 from moo.results import Results
-from moo.tables import _labels, read_table
+from moo.tables import read_table
 from reports._record import candidates_csv
 from tests.reports import samples
 
@@ -265,10 +266,23 @@ def test_metric_names_are_legal_different_and_clash_with_no_column_of_a_table(te
 @given(texts=st.lists(st.sampled_from(["", "a", "b", "a (row 0)", "a (row 2)", " a"]), max_size=12))
 def test_labels_are_different_and_begin_as_the_cells_do(texts) -> None:
     labels = _labels(texts, range(len(texts)))
-    known = [label for label in labels if label is not None]
-    assert len(set(known)) == len(known)
-    assert all((label or "").startswith(text.strip()) for label, text in zip(labels, texts, strict=True))
-    assert [label is None for label in labels] == [text == "" for text in texts]
+    assert len(set(labels)) == len(labels)
+    assert all(label.startswith(text.strip() or "row ") for label, text in zip(labels, texts, strict=True))
+
+
+def test_rows_without_a_name_are_rows_and_no_trials(table) -> None:
+    path = table("model,top1,ms\na,70,1\n,80,2\n")
+    options = {"maximize": ["top1"], "minimize": ["ms"]}
+    assert [t.name for t in read_table(path, label="model", **options).trials] == ["a", "row 1"]
+    assert [t.name for t in read_table(path, **options).trials] == ["row 0", "row 1"]
+
+
+def test_rows_of_one_name_are_told_apart_by_a_setting_and_never_by_what_they_are_judged_by(table) -> None:
+    path = table("model,top1,ms,img\na,70,1,224\na,80,2,288\nb,75,3,224\n")
+    options = {"maximize": ["top1"], "minimize": ["ms"], "label": "model"}
+    assert [t.name for t in read_table(path, **options).trials] == ["a (img 224)", "a (img 288)", "b"]
+    judged = read_table(path, constraints=["img <= 300"], **options)
+    assert [t.name for t in judged.trials] == ["a (row 0)", "a (row 1)", "b"]
 
 
 def test_thirty_metrics_are_all_there(table) -> None:

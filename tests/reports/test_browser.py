@@ -323,6 +323,23 @@ def test_who_is_best_in_one_objective_under_the_bounds_is_said(opened):
     assert f"Highest accuracy: trial {most.number}, with" in opened.page.inner_text("#ends")
 
 
+def test_of_two_that_only_their_order_parts_it_says_so(browser, tmp_path):
+    opened = open_page(browser, write_page(samples.pairs([(0.90, 0.001), (0.96, 0.002)]), tmp_path))
+    assert "this one and trial 1 tie for the best balance" in opened.page.inner_text("#answer")
+    opened.slide("#weight-0-slider", 60)
+    assert "this is the best balance" in opened.page.inner_text("#answer")
+    opened.page.context.close()
+
+
+def test_a_candidate_that_lacks_an_objective_is_not_called_dominated(browser, tmp_path):
+    results = samples.pairs([(0.90, 0.001), (0.96, 0.002), (0.95, 0.003), (0.99, float("inf"))])
+    opened = open_page(browser, write_page(results, tmp_path))
+    text = opened.page.inner_text("#switches")
+    assert "feasible, dominated (1)" in text
+    assert "an objective not known (1)" in text
+    opened.page.context.close()
+
+
 def test_on_paper_each_number_stands_under_its_heading(opened):
     opened.page.emulate_media(media="print")
     cells = opened.page.evaluate(
@@ -331,6 +348,34 @@ def test_on_paper_each_number_stands_under_its_heading(opened):
     )
     opened.page.emulate_media(media="screen")
     assert cells[0] == cells[1]
+
+
+def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen_its_own_again(opened):
+    sizes = """() => {
+      const box = (one) => [one.clientWidth, one.clientHeight];
+      const svg = document.querySelector("#front-chart .main-svg");
+      const wide = document.querySelector("#parallel-chart canvas").getBoundingClientRect().width;
+      return { chart: [Number(svg.getAttribute("width")), Number(svg.getAttribute("height"))],
+               place: box(document.querySelector("#front-chart .plot")), wide, ground: svg.style.background };
+    }"""
+    opened.page.emulate_media(color_scheme="dark")
+    opened.page.wait_for_function(f"() => ({sizes})().ground === 'rgb(29, 33, 40)'")
+    before = opened.page.evaluate(sizes)
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    paper = opened.page.evaluate(sizes)
+    assert paper["chart"] == paper["place"]
+    assert max(paper["chart"][0], paper["wide"]) <= 1020
+    assert paper["ground"] == "rgb(255, 255, 255)"
+    assert opened.page.locator("#parallel-chart .paths path").count() >= len(
+        opened.front
+    )  # no canvas is printed
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    opened.page.wait_for_function(f"() => ({sizes})().chart[0] === {before['chart'][0]}")
+    opened.settled()
+    assert opened.page.evaluate(sizes) == before
+    assert opened.page.locator("#parallel-chart .paths").count() == 0
+    opened.page.emulate_media(color_scheme="light")
+    opened.settled()
 
 
 def test_a_share_is_within_the_range_that_is_said_of_it(browser, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from moo.decision import WeightRange
 from moo.evaluation import Estimate
-from moo.metrics import BUILT_IN
+from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
 from reports._choice import choose
 from reports._firmness import share_text
@@ -122,7 +122,7 @@ def test_it_says_which_wider_bound_brings_which_candidate_and_which_tighter_one_
     assert "tighter than about 800 us on latency_p95 rules it out" in text
     near = [(0.90, 0.001, -0.2), (0.94, 0.0014, -0.2), (0.96, 0.00158, -0.2), (0.97, 0.002, -0.2)]
     moved = texts(choose(samples.constrained([*near, (0.999, 0.0021, 0.3)])))["What would change it"]
-    assert "it would be trial 2, which has 2 points more accuracy" in moved
+    assert "it would be the runner-up, trial 2; feasible as it is" in moved
     assert "feasible as it is, but what comes in then moves the scale." in moved
     alone = texts(choose(samples.constrained([(0.9, 0.001, -0.2)])))["What would change it"]
     assert "A wider bound would not change it." in alone
@@ -328,6 +328,30 @@ def test_overlapping_intervals_are_said_to_overlap():
 )
 def test_a_change_reads_in_words(value, origin, metric, expected):
     assert change_text(value, origin, BUILT_IN[metric]) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "origin", "expected"),
+    [
+        (76.9, 76.5, "0.4 (0.5%) more top1"),
+        (76.5, 76.9, "0.4 (0.5%) less top1"),
+        (30.0, 1.0, "30 times the top1"),
+        (-100.0, -3.0, "97 less top1"),
+        (2.0, -3.0, "5 more top1"),
+        (0.0, -3.0, "3 more top1"),
+    ],
+)
+def test_a_change_of_a_plain_number_says_the_difference_and_no_percent_of_what_is_below_zero(
+    value, origin, expected
+):
+    assert change_text(value, origin, Metric(name="top1")) == expected
+
+
+def test_of_two_that_only_their_order_parts_it_says_so():
+    why = texts(choose(samples.pairs([(0.90, 0.001), (0.96, 0.002)])))["Why this one"]
+    assert why.startswith("With equal weights it is as well balanced as trial 1, and no other of the 2")
+    assert "knee" not in why
+    assert "only their order decided" not in texts(choose(samples.pairs(THREE)))["Why this one"]
 
 
 def test_hostile_texts_stay_on_one_line():

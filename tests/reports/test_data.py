@@ -88,8 +88,18 @@ def test_every_candidate_is_in_the_group_that_its_state_and_feasibility_say():
         "infeasible": [2],
         "pruned": [4],
         "undecided": [5],
+        "incomplete": [],
         "baseline": [],
     }
+
+
+def test_a_feasible_candidate_without_every_objective_is_not_called_dominated():
+    results = samples.many_objectives(3, 4)
+    some = replace(results.trials[3].evaluation, metrics={"cost_0": Estimate(9.0), "cost_1": Estimate(9.0)})
+    results = replace(results, trials=(*results.trials[:3], replace(results.trials[3], evaluation=some)))
+    chart = front_chart(results, 0)
+    assert numbers(chart, "incomplete") == [3]
+    assert 3 not in numbers(chart, "dominated")
 
 
 def test_a_dominated_baseline_is_in_its_own_group_only():

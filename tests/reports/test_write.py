@@ -25,6 +25,7 @@ AWKWARD = {
     "infinite": samples.pairs([(0.99, math.inf), (0.9, 0.001), (0.95, 0.002)]),
     "zero": samples.pairs([(0.0, 0.0), (0.5, 0.01)]),
     "wide": samples.pairs([(0.9, 1e-6), (0.95, 1.0), (0.97, 50.0)]),
+    "too wide": samples.pairs([(0.9, 1e-300), (0.95, 1.0), (0.97, 1e300), (0.99, 1.7e308), (-1.7e308, 1e-9)]),
     **{f"{n} objectives": samples.many_objectives(n) for n in (1, 2, 3, 4, 5)},
 }
 
