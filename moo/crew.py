@@ -28,6 +28,7 @@ from typing import IO, Any, Self
 from moo import errors
 from moo.errors import MooError, SweepError
 from moo.quiet import QuietWindow
+from moo.signals import interrupts_held_back
 
 __all__ = ["Crew", "Ended", "Orders", "work_here"]
 
@@ -75,6 +76,9 @@ class Crew:
         folder: Of the study.
         n_workers: How many share the machine's processors: each computes with its share of threads, unless
             `OMP_NUM_THREADS` is set.
+
+    Attributes:
+        stopped: Process numbers of those that still ran at the context's end, and were stopped at once.
     """
 
     def __init__(self, job: bytes, *, folder: Path, n_workers: int) -> None:
@@ -84,6 +88,7 @@ class Crew:
         self._environment = {_THREADS: str(max(1, n_cores() // n_workers)), **os.environ}
         self._workers: list[_Worker] = []
         self._n_started = 0
+        self.stopped: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +97,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop what still runs at once; whoever does not heed it in ten seconds is killed."""
-        with _interrupts_blocked():
+        with interrupts_held_back():
+            self.stopped = {worker.process.pid for worker in self._workers}
             until = time.monotonic() + _GRACE_S
             while self._workers and time.monotonic() < until:
                 self._order(_NOW)
@@ -114,7 +120,7 @@ class Crew:
         ours, theirs = socket.socketpair()
         code = f"import sys; sys.path[:] = {sys.path!r}; from moo.crew import work_here; work_here()"
         output = self._output / f"{self._n_started}.txt"
-        with theirs, _output_to(output) as file, _interrupts_blocked():
+        with theirs, _output_to(output) as file, interrupts_held_back():
             process = subprocess.Popen(
                 [sys.executable, "-c", code, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -207,16 +213,6 @@ def _output_to(path: Path) -> Iterator[IO[bytes] | int]:
         return
     with file:
         yield file
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back until the end; a process started meanwhile has it blocked until it says otherwise."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGALRM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # in the worker

@@ -139,7 +139,13 @@ def optimize(
             sweep.run(n_trials, **limits)
         else:
             supervisor = Supervisor(
-                study.optuna_study, root=root, n_trials=n_trials, job=job, observer=observer, log=log
+                study.optuna_study,
+                study.storage,
+                root=root,
+                n_trials=n_trials,
+                job=job,
+                observer=observer,
+                log=log,
             )
             supervisor.run(n_workers, **limits)
             sweep.refuse_total_failure()

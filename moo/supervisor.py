@@ -6,17 +6,20 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage
 
 from moo import storage as stored
 from moo import workers
 from moo.crew import Crew, Ended, joined
 from moo.errors import MooError
 from moo.log import LogTail, StudyLog, say_again
+from moo.patience import hurried
 from moo.quiet import QuietWindow
+from moo.signals import interrupts_held_back
 from moo.sweep import STORAGE_ERRORS
 from moo.task import Observer
 
@@ -35,6 +38,7 @@ class Supervisor:
 
     Args:
         study: Optuna's study; it has been begun.
+        storage: Where it lives.
         root: The sweep's folder.
         n_trials: How many finished trials there are to be.
         job: Pickled: what each worker does.
@@ -45,6 +49,7 @@ class Supervisor:
     def __init__(
         self,
         study: optuna.Study,
+        storage: BaseStorage,
         *,
         root: Path,
         n_trials: int,
@@ -53,6 +58,7 @@ class Supervisor:
         log: StudyLog,
     ) -> None:
         self._study = study
+        self._storage = storage
         self._root = root
         self._n_trials = n_trials
         self._job = job
@@ -80,30 +86,52 @@ class Supervisor:
         """
         if self._is_done():
             return
-        window = QuietWindow(self._root)
-        is_stopping, has_died, reached = False, False, -1
-        with Crew(self._job, folder=self._root, n_workers=n_workers) as crew:
-            for _ in range(n_workers):
-                self._start(crew)
-            while crew.n_alive:
-                has_died = self._take_ended(crew) or has_died
-                if not is_stopping and (
-                    self._error is not None or should_stop() or (until is not None and clock() >= until)
-                ):
-                    is_stopping = True
-                    crew.stop()
-                if not window.is_taken():  # a look costs time that a measurement would miss
-                    self._follow()
-                if crew.n_alive == 0 and has_died and not is_stopping and not self._is_done():
-                    if (now := self._n_begun()) == reached:
-                        raise joined(self._deaths)
-                    reached, has_died = now, False
-                    self._start(crew)
-                if crew.n_alive:
-                    time.sleep(_LOOK_S)
+        crew = Crew(self._job, folder=self._root, n_workers=n_workers)
+        try:
+            with crew:
+                self._lead(crew, n_workers, until=until, clock=clock, should_stop=should_stop)
+        finally:
+            if crew.stopped:
+                self._hand_back(crew.stopped)
         self._follow()
         if self._error is not None:
             raise self._error
+
+    def _lead(
+        self,
+        crew: Crew,
+        n_workers: int,
+        *,
+        until: float | None,
+        clock: Callable[[], float],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Have the crew work until none of it is left."""
+        window = QuietWindow(self._root)
+        is_stopping, has_died, reached = False, False, -1
+        for _ in range(n_workers):
+            self._start(crew)
+        while crew.n_alive:
+            has_died = self._take_ended(crew) or has_died
+            if not is_stopping and (
+                self._error is not None or should_stop() or (until is not None and clock() >= until)
+            ):
+                is_stopping = True
+                crew.stop()
+            if not window.is_taken():  # a look costs time that a measurement would miss
+                self._follow()
+            if crew.n_alive == 0 and has_died and not is_stopping and not self._is_done():
+                if (now := self._n_begun()) == reached:
+                    raise joined(self._deaths)
+                reached, has_died = now, False
+                self._start(crew)
+            if crew.n_alive:
+                time.sleep(_LOOK_S)
+
+    def _hand_back(self, processes: Collection[int]) -> None:
+        """Hand back the trials of workers that were stopped at once, where they did not get so far."""
+        with interrupts_held_back(), hurried(self._storage), contextlib.suppress(*STORAGE_ERRORS):
+            workers.hand_back_of(self._storage, self._study.study_name, processes)
 
     def _start(self, crew: Crew) -> None:
         number, process = crew.start()

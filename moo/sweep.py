@@ -35,11 +35,13 @@ from moo.outcome import (
     noise,
     variant_trial,
 )
+from moo.patience import hurried
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
 from moo.quiet import QuietWindow, Waiting
 from moo.results import FinishedTrial, commonest_failures
 from moo.samplers import NOISE, SpaceWatch, trial_seed
+from moo.signals import interrupts_held_back
 from moo.staging import Staging
 from moo.task import Observer, Task
 
@@ -270,21 +272,17 @@ class Sweep:
 
     @contextlib.contextmanager
     def _handed_back(self, trial_id: int) -> Iterator[None]:
-        """Put the trial back in the queue where the block is cut off."""
+        """Put the trial back in the queue where the block is cut off, which no further Ctrl-C prevents."""
         try:
             yield
         except BaseException:
-            self._hand_back(trial_id)
+            with (
+                interrupts_held_back(),
+                hurried(self._storage),
+                contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError),
+            ):
+                workers.hand_back(self._storage, trial_id)
             raise
-
-    def _hand_back(self, trial_id: int) -> None:
-        """Put a trial that was cut off here back in the queue, as if it had not been begun."""
-        with contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError):
-            trial = self._storage.get_trial(trial_id)
-            if trial.state == TrialState.RUNNING:
-                attempts = trial.user_attrs.get(workers.ATTEMPTS, 1)
-                self._storage.set_trial_user_attr(trial_id, workers.ATTEMPTS, attempts - 1)
-                workers.queue_again(self._storage, trial_id)
 
     def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
         """Evaluate a trial: the one place where anything a task does wrong is caught."""
