@@ -3,7 +3,7 @@
 Each worker is a fresh interpreter that talks with the process that started it over a socket. It is told what
 to do there, and later to stop after its trial (`s`), or at once (`n`); if the socket closes, that process is
 gone and the worker stops after its trial. It tells back, in JSON, the error of ours that ended it. What it
-prints goes into a file of the study's folder.
+prints goes into a file of the study's folder, which begins anew whenever it is too long.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import IO, Any, Self
 
 from moo import errors
 from moo.errors import MooError, SweepError
+from moo.limits import end_tree
 from moo.quiet import QuietWindow
 from moo.signals import interrupts_held_back
 
@@ -38,6 +39,7 @@ _AGAIN_S = 0.5  # what is raised while Python runs a finaliser is lost, so it is
 _GRACE_S = 10.0
 _THREADS = "OMP_NUM_THREADS"
 _LAST_WORDS = 300
+_MAX_OUTPUT = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,11 @@ class Crew:
         """How many have not been seen to end."""
         return len(self._workers)
 
+    @property
+    def processes(self) -> set[int]:
+        """The process numbers of those."""
+        return {worker.process.pid for worker in self._workers}
+
     def start(self) -> tuple[int, int]:
         """Start one more and return its number and its process number."""
         self._n_started += 1
@@ -141,11 +148,19 @@ class Crew:
         """Have each stop after its trial."""
         self._order(_STOP)
 
+    def end(self, process: int) -> None:
+        """Kill a worker and all processes that it began; when this returns, it runs no more."""
+        for worker in self._workers:
+            if worker.process.pid == process:
+                end_tree(process)
+                worker.process.wait()
+
     def ended(self) -> list[Ended]:
-        """Return who has ended since the last call."""
+        """Return who has ended since the last call; cut what the others printed, where it is too much."""
         found = []
         for worker in list(self._workers):
             status = worker.process.poll()
+            _cut(worker.output)
             _listen(worker)
             if status is None:
                 continue
@@ -202,12 +217,20 @@ def _listen(worker: _Worker) -> None:
             worker.said += data
 
 
+def _cut(output: Path) -> None:
+    """Begin a worker's output anew where it is too long: a task may print for days."""
+    with contextlib.suppress(OSError):
+        if output.stat().st_size > _MAX_OUTPUT:
+            os.truncate(output, 0)
+
+
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[IO[bytes] | int]:
     """Open the file of a worker's output; what it prints is dropped where that cannot be."""
     try:
         path.parent.mkdir(exist_ok=True)
-        file = path.open("wb")
+        path.unlink(missing_ok=True)
+        file = path.open("ab")  # it goes on at its end when it was cut
     except OSError:
         yield subprocess.DEVNULL
         return

@@ -11,6 +11,7 @@
     ├── TrialError               one trial failed: stored with its reason, the sweep goes on
     │   ├── FitError             the task's own code raised
     │   ├── ExportError          no artefact, or one that computes something else
+    │   ├── LimitError           it took more than a trial may
     │   ├── MeasureError         the artefact could not be measured
     │   └── ScoreError           no usable score: NaN, wrong shape, undeclared metric
     └── SweepError               the sweep as a whole failed: exit status 1
@@ -28,6 +29,7 @@ __all__ = [
     "ExportError",
     "FitError",
     "InputError",
+    "LimitError",
     "MeasureError",
     "MooError",
     "ProblemError",
@@ -81,6 +83,12 @@ class ExportError(TrialError):
     """No artefact could be made, or it computes something else than the framework."""
 
     stage = "export"
+
+
+class LimitError(TrialError):
+    """The trial took more time, memory or room for files than it may."""
+
+    stage = "limit"
 
 
 class MeasureError(TrialError):

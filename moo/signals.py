@@ -38,5 +38,5 @@ def interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # what waited is noted now
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in dict.fromkeys(came):
-            signal.raise_signal(number)
+        for one in dict.fromkeys(came):
+            signal.raise_signal(one)

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -23,6 +23,7 @@ from moo.confirmation import CONFIRMATION, TEST_OPENED
 from moo.crew import Orders, pickled
 from moo.decision import Recommendation, recommend
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
+from moo.limits import Limits
 from moo.log import StudyLog
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "load_study", "optimize"]
 
+_ANY_LIMIT = "limits: one of time or memory"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -56,6 +58,7 @@ def optimize(
     study_name: str | None = None,
     folder: str | Path | None = None,
     n_workers: int = 1,
+    limits: Limits | None = None,
     make_task: Callable[[], Task] | None = None,
     observer: Observer | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -84,6 +87,9 @@ def optimize(
             `moo-runs/<study name>`. Nothing is written elsewhere.
         n_workers: Processes of this machine that share the sweep; with 1 it runs in this one. While one of
             them measures the others pause, where their tasks report. They share the processors' threads, too.
+        limits: What one trial may take: time, memory, files; None for no limit. One that takes more has
+            failed, and the sweep goes on. With a limit of time or memory even one worker is a process of its
+            own.
         make_task: Makes the task in a worker process, for a task that cannot be pickled; it is imported there
             by its name. None to send the task itself.
         observer: Told of each trial.
@@ -110,15 +116,17 @@ def optimize(
         pruner=pruner,
         seed=_checked_seed(seed),
         storage=storage,
+        limits=_checked_limits(limits),
     )
     plan.make_sampler(0)  # one that is unknown or cannot do this is refused before anything is written
     make_pruner(pruner, problem)
-    job = None if _checked_workers(n_workers, storage) == 1 else _worker_job(task, make_task, plan)
+    needs_crew = n_workers != 1 or plan.limits.needs_workers
+    job = _worker_job(task, make_task, plan, n_workers) if needs_crew else None
     study, sweep, seed_used = _begin(task, plan, observer=observer)
     results = study.results()
     if observer is not None:
         observer.begun(results, n_trials)
-    limits: _Limits = {
+    ends: _Ends = {
         "until": None if timeout_s is None else clock() + timeout_s,
         "clock": clock,
         "should_stop": should_stop,
@@ -133,10 +141,11 @@ def optimize(
         sampler=sampler if isinstance(sampler, str) else type(sampler).__name__,
         storage=storage,
         n_workers=n_workers,
+        limits={name: value for name, value in asdict(plan.limits).items() if value is not None},
     )
     with log.with_warnings(), _told_end(log, study, n_trials):
         if job is None:
-            sweep.run(n_trials, **limits)
+            sweep.run(n_trials, **ends)
         else:
             supervisor = Supervisor(
                 study.optuna_study,
@@ -146,13 +155,15 @@ def optimize(
                 job=job,
                 observer=observer,
                 log=log,
+                problem=problem,
+                limits=plan.limits,
             )
-            supervisor.run(n_workers, **limits)
+            supervisor.run(n_workers, **ends)
             sweep.refuse_total_failure()
     return study
 
 
-class _Limits(TypedDict):
+class _Ends(TypedDict):
     """When a sweep ends before it is done."""
 
     until: float | None
@@ -172,6 +183,7 @@ class _Plan:
     pruner: str | Pruner | None
     seed: int | None
     storage: str | None
+    limits: Limits
 
     def make_sampler(self, seed: int) -> BaseSampler:
         return make_sampler(
@@ -208,6 +220,7 @@ def _begin(task: Task, plan: _Plan, *, observer: Observer | None = None) -> tupl
         seed=seed,
         observer=observer,
         pruner=make_pruner(plan.pruner, plan.problem),
+        limits=plan.limits,
     )
     return Study(optuna_study, database, plan.problem), sweep, seed
 
@@ -232,30 +245,35 @@ def _told_end(log: StudyLog, study: Study, n_trials: int) -> Iterator[None]:
         log.write("study_ended", level="warning" if why else "info", n_finished=n_finished, why=said)
 
 
-def _checked_workers(n_workers: int, storage: str | None) -> int:
-    if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
-        raise InputError(f"n_workers: expected a whole number of 1 or more, got {n_workers!r}")
-    if n_workers > 1 and re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", storage or ""):
-        raise InputError(
-            f"n_workers: {n_workers} processes cannot share the storage {storage!r}, which is in the memory"
-            " of one: name a file, or leave storage out"
-        )
-    return n_workers
+def _checked_limits(limits: Limits | None) -> Limits:
+    if limits is not None and not isinstance(limits, Limits):
+        raise InputError(f"limits: expected moo.Limits, such as moo.Limits(time_s=600), got {limits!r}")
+    return limits or Limits()
 
 
-def _worker_job(task: Task, make_task: Callable[[], Task] | None, plan: _Plan) -> bytes:
+def _worker_job(task: Task, make_task: Callable[[], Task] | None, plan: _Plan, n_workers: int) -> bytes:
     """Return what each worker does, pickled.
 
     Raises:
-        InputError: If the task cannot be had in another process.
+        InputError: For a number of workers that cannot be, a storage that no other process sees, or a task
+            that cannot be had in another process.
     """
+    if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+        raise InputError(f"n_workers: expected a whole number of 1 or more, got {n_workers!r}")
+    why = f"n_workers: {n_workers}" if n_workers > 1 else f"{_ANY_LIMIT} takes two processes, and"
+    if re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", plan.storage or ""):
+        raise InputError(
+            f"{why} processes cannot share the storage {plan.storage!r}, which is in the memory"
+            " of one: name a file, or leave storage out"
+        )
     given = {"task": task} if make_task is None else {"make_task": make_task}
+    what, leave = ("n_workers: more than one", "n_workers") if n_workers > 1 else (_ANY_LIMIT, "the limit")
     try:
         return pickled(_worker, plan=plan, verbosity=optuna.logging.get_verbosity(), **given)
     except ValueError as error:
         raise InputError(
-            f"n_workers: more than one needs a task that other processes can make, but {task.name} is none:"
-            f" {error}. Move it into a module and import it, give make_task, or leave n_workers out"
+            f"{what} needs a task that other processes can make, but {task.name} is none:"
+            f" {error}. Move it into a module and import it, give make_task, or leave {leave} out"
         ) from error
 
 
