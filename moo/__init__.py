@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moo.evaluation import Estimate, Evaluation
+    from moo.limits import Limits
     from moo.metrics import Metric
     from moo.problem import Constraint, Objective, Problem
     from moo.results import FinishedTrial, Results
@@ -24,6 +25,7 @@ _HOMES = {
     "Estimate": "moo.evaluation",
     "Evaluation": "moo.evaluation",
     "FinishedTrial": "moo.results",
+    "Limits": "moo.limits",
     "Metric": "moo.metrics",
     "Objective": "moo.problem",
     "Problem": "moo.problem",
@@ -38,6 +40,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "FinishedTrial",
+    "Limits",
     "Metric",
     "Objective",
     "Problem",

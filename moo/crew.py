@@ -3,7 +3,7 @@
 Each worker is a fresh interpreter that talks with the process that started it over a socket. It is told what
 to do there, and later to stop after its trial (`s`), or at once (`n`); if the socket closes, that process is
 gone and the worker stops after its trial. It tells back, in JSON, the error of ours that ended it. What it
-prints goes into a file of the study's folder.
+prints goes into a file of the study's folder, which begins anew whenever it is too long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from typing import IO, Any, Self
 
 from moo import errors
 from moo.errors import MooError, SweepError
+from moo.limits import end_tree
 from moo.quiet import QuietWindow
+from moo.signals import interrupts_held_back
 
 __all__ = ["Crew", "Ended", "Orders", "work_here"]
 
@@ -37,6 +39,7 @@ _AGAIN_S = 0.5  # what is raised while Python runs a finaliser is lost, so it is
 _GRACE_S = 10.0
 _THREADS = "OMP_NUM_THREADS"
 _LAST_WORDS = 300
+_MAX_OUTPUT = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,9 @@ class Crew:
         folder: Of the study.
         n_workers: How many share the machine's processors: each computes with its share of threads, unless
             `OMP_NUM_THREADS` is set.
+
+    Attributes:
+        stopped: Process numbers of those that still ran at the context's end, and were stopped at once.
     """
 
     def __init__(self, job: bytes, *, folder: Path, n_workers: int) -> None:
@@ -84,6 +90,7 @@ class Crew:
         self._environment = {_THREADS: str(max(1, n_cores() // n_workers)), **os.environ}
         self._workers: list[_Worker] = []
         self._n_started = 0
+        self.stopped: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +99,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop what still runs at once; whoever does not heed it in ten seconds is killed."""
-        with _interrupts_blocked():
+        with interrupts_held_back():
+            self.stopped = {worker.process.pid for worker in self._workers}
             until = time.monotonic() + _GRACE_S
             while self._workers and time.monotonic() < until:
                 self._order(_NOW)
@@ -108,13 +116,18 @@ class Crew:
         """How many have not been seen to end."""
         return len(self._workers)
 
+    @property
+    def processes(self) -> set[int]:
+        """The process numbers of those."""
+        return {worker.process.pid for worker in self._workers}
+
     def start(self) -> tuple[int, int]:
         """Start one more and return its number and its process number."""
         self._n_started += 1
         ours, theirs = socket.socketpair()
         code = f"import sys; sys.path[:] = {sys.path!r}; from moo.crew import work_here; work_here()"
         output = self._output / f"{self._n_started}.txt"
-        with theirs, _output_to(output) as file, _interrupts_blocked():
+        with theirs, _output_to(output) as file, interrupts_held_back():
             process = subprocess.Popen(
                 [sys.executable, "-c", code, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -135,11 +148,19 @@ class Crew:
         """Have each stop after its trial."""
         self._order(_STOP)
 
+    def end(self, process: int) -> None:
+        """Kill a worker and all processes that it began; when this returns, it runs no more."""
+        for worker in self._workers:
+            if worker.process.pid == process:
+                end_tree(process)
+                worker.process.wait()
+
     def ended(self) -> list[Ended]:
-        """Return who has ended since the last call."""
+        """Return who has ended since the last call; cut what the others printed, where it is too much."""
         found = []
         for worker in list(self._workers):
             status = worker.process.poll()
+            _cut(worker.output)
             _listen(worker)
             if status is None:
                 continue
@@ -196,27 +217,25 @@ def _listen(worker: _Worker) -> None:
             worker.said += data
 
 
+def _cut(output: Path) -> None:
+    """Begin a worker's output anew where it is too long: a task may print for days."""
+    with contextlib.suppress(OSError):
+        if output.stat().st_size > _MAX_OUTPUT:
+            os.truncate(output, 0)
+
+
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[IO[bytes] | int]:
     """Open the file of a worker's output; what it prints is dropped where that cannot be."""
     try:
         path.parent.mkdir(exist_ok=True)
-        file = path.open("wb")
+        path.unlink(missing_ok=True)
+        file = path.open("ab")  # it goes on at its end when it was cut
     except OSError:
         yield subprocess.DEVNULL
         return
     with file:
         yield file
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back until the end; a process started meanwhile has it blocked until it says otherwise."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGALRM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # in the worker

@@ -11,6 +11,7 @@
     ├── TrialError               one trial failed: stored with its reason, the sweep goes on
     │   ├── FitError             the task's own code raised
     │   ├── ExportError          no artefact, or one that computes something else
+    │   ├── LimitError           it took more than a trial may
     │   ├── MeasureError         the artefact could not be measured
     │   └── ScoreError           no usable score: NaN, wrong shape, undeclared metric
     ├── LostError                the process that evaluated a trial is gone: the trial is run again, once
@@ -31,6 +32,7 @@ __all__ = [
     "ExportError",
     "FitError",
     "InputError",
+    "LimitError",
     "LostError",
     "MeasureError",
     "MooError",
@@ -86,6 +88,12 @@ class ExportError(TrialError):
     """No artefact could be made, or it computes something else than the framework."""
 
     stage = "export"
+
+
+class LimitError(TrialError):
+    """The trial took more time, memory or room for files than it may."""
+
+    stage = "limit"
 
 
 class MeasureError(TrialError):

@@ -4,7 +4,7 @@ Each line has `time` (UTC), `level`, `event`, `pid`, its `trial` where it belong
 
 | event | facts |
 |---|---|
-| `study_begun` | `study`, `n_trials`, `n_finished`, `seed`, `sampler`, `storage`, `n_workers`, `engine` |
+| `study_begun` | `study`, `n_trials`, `n_finished`, `seed`, and what else was chosen: `sampler`, .. |
 | `worker_started`, `worker_ended` | `worker`, `process`; at its end `status` and `why` |
 | `trial_begun` | `is_baseline`, `attempt` |
 | `stage` | `name`, `seconds`; those of a tenth of a second or more |

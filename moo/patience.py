@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy.exc
@@ -19,11 +20,12 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["PatientStorage", "is_passing", "said_by", "sqlstate"]
+__all__ = ["PatientStorage", "hurried", "is_passing", "said_by", "sqlstate"]
 
 _log = logging.getLogger("moo")
 
 PATIENCE_S = 120.0
+_HURRY_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _SILENT_FAILURES = 3  # a lock or a dropped connection is mostly gone by then: nothing to tell a person
 
@@ -126,6 +128,15 @@ class PatientStorage(BaseStorage):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._pid = os.getpid()  # it was sent to another process, which opens its own connections
+
+    @contextlib.contextmanager
+    def hurried(self, patience_s: float) -> Iterator[None]:
+        """Wait no longer than this meanwhile."""
+        before, self._patience_s = self._patience_s, min(self._patience_s, patience_s)
+        try:
+            yield
+        finally:
+            self._patience_s = before
 
     def _patiently(self, call: Callable[[], Found]) -> Found:
         if os.getpid() != self._pid:
@@ -257,6 +268,11 @@ class PatientStorage(BaseStorage):
 
     def remove_session(self) -> None:
         self._storage.remove_session()
+
+
+def hurried(storage: BaseStorage, patience_s: float = _HURRY_S) -> contextlib.AbstractContextManager[None]:
+    """Have a storage, if it is a patient one, wait no longer than this: for what is done on the way out."""
+    return storage.hurried(patience_s) if isinstance(storage, PatientStorage) else contextlib.nullcontext()
 
 
 def _one_line(text: str) -> str:

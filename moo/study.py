@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -24,6 +24,7 @@ from moo.confirmation import CONFIRMATION, TEST_OPENED
 from moo.crew import Orders, pickled
 from moo.decision import Recommendation, recommend
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
+from moo.limits import Limits
 from moo.log import StudyLog
 from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "load_study", "optimize"]
 
+_ANY_LIMIT = "limits: one of time or memory"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -60,6 +62,7 @@ def optimize(
     study_name: str | None = None,
     folder: str | Path | None = None,
     n_workers: int = 1,
+    limits: Limits | None = None,
     make_task: Callable[[], Task] | None = None,
     engine: Literal["local", "ray"] | RayEngine = "local",
     observer: Observer | None = None,
@@ -90,6 +93,9 @@ def optimize(
         n_workers: Processes of this machine that share the sweep; with 1 it runs in this one. While one of
             them measures the others pause, where their tasks report. They share the processors' threads, too.
             On a cluster, how many trials are evaluated at a time.
+        limits: What one trial may take: time, memory, files; None for no limit. One that takes more has
+            failed, and the sweep goes on. With a limit of time or memory even one worker is a process of its
+            own.
         make_task: Makes the task in a worker process, for a task that cannot be pickled; it is imported there
             by its name. None to send the task itself.
         engine: Where trials are evaluated: on this machine, or on a Ray cluster, as `moo.engines.RayEngine`
@@ -110,7 +116,7 @@ def optimize(
         raise TaskLoadError(f"task: expected an instance, got the class {task.__name__}: call it")
     name = _checked_name(task.name if study_name is None else study_name)
     root = (Path("moo-runs") / name if folder is None else Path(folder)).absolute()
-    _checked_workers(n_workers, storage)
+    _checked_workers(n_workers)
     with _fleet(engine) as fleet:
         placed = task if fleet is None else fleet.placed(task)
         plan = _Plan(
@@ -122,32 +128,36 @@ def optimize(
             pruner=pruner,
             seed=_checked_seed(seed),
             storage=storage,
+            limits=_checked_limits(limits),
         )
         plan.make_sampler(0)  # one that is unknown or cannot do this is refused before anything is written
         make_pruner(pruner, plan.problem)
-        is_crew = fleet is None and n_workers > 1
-        job = _worker_job(task, make_task, plan) if is_crew else None
+        is_crew = fleet is None and (n_workers > 1 or plan.limits.needs_workers)
+        job = _worker_job(task, make_task, plan, n_workers) if is_crew else None
         begun = _begin(placed, plan)
-        limits: _Limits = {
+        ends: _Ends = {
             "until": None if timeout_s is None else clock() + timeout_s,
             "clock": clock,
             "should_stop": should_stop,
         }
         with begun.told(observer, n_workers, engine) as log:
             if fleet is not None:
-                _run_on(fleet, placed, begun, n_workers, observer, limits)
+                _run_on(fleet, placed, begun, n_workers, observer, ends)
             elif job is None:
-                begun.sweep(placed, observer=observer).run(n_trials, **limits)
+                begun.sweep(placed, observer=observer).run(n_trials, **ends)
             else:
                 supervisor = Supervisor(
                     begun.study.optuna_study,
+                    begun.study.storage,
                     root=root,
                     n_trials=n_trials,
                     job=job,
                     observer=observer,
                     log=log,
+                    problem=plan.problem,
+                    limits=plan.limits,
                 )
-                supervisor.run(n_workers, **limits)
+                supervisor.run(n_workers, **ends)
                 begun.sweep(placed, observer=None).refuse_total_failure()
     return begun.study
 
@@ -173,24 +183,24 @@ def _run_on(
     begun: _Begun,
     n_workers: int,
     observer: Observer | None,
-    limits: _Limits,
+    ends: _Ends,
 ) -> None:
     """Run a sweep's trials on a cluster, so many at a time."""
     from moo.engines import OneAtATime
 
     told = None if observer is None else OneAtATime(observer)
-    seats = [fleet.seat(task) for _ in range(n_workers)]
+    seats = [fleet.seat(task, begun.plan.limits) for _ in range(n_workers)]
     sweeps = [begun.sweep(seat, observer=told, window=OpenWindow()) for seat in seats]
 
     def share(sweep: Sweep, is_over: Callable[[], bool]) -> None:
-        sweep.share(begun.plan.n_trials, until=limits["until"], clock=limits["clock"], should_stop=is_over)
+        sweep.share(begun.plan.n_trials, until=ends["until"], clock=ends["clock"], should_stop=is_over)
 
     shares = {seat: partial(share, sweep) for seat, sweep in zip(seats, sweeps, strict=True)}
-    fleet.run(shares, limits["should_stop"])
+    fleet.run(shares, ends["should_stop"])
     sweeps[0].refuse_total_failure()
 
 
-class _Limits(TypedDict):
+class _Ends(TypedDict):
     """When a sweep ends before it is done."""
 
     until: float | None
@@ -210,6 +220,7 @@ class _Plan:
     pruner: str | Pruner | None
     seed: int | None
     storage: str | None
+    limits: Limits
 
     def make_sampler(self, seed: int) -> BaseSampler:
         return make_sampler(
@@ -240,6 +251,7 @@ class _Begun:
             seed=self.seed,
             observer=observer,
             pruner=make_pruner(self.plan.pruner, self.plan.problem),
+            limits=self.plan.limits,
             window=window,
         )
 
@@ -260,6 +272,7 @@ class _Begun:
             storage=plan.storage,
             n_workers=n_workers,
             engine=engine if isinstance(engine, str) else str(engine),
+            limits={name: value for name, value in asdict(plan.limits).items() if value is not None},
         )
         with log.with_warnings(), _told_end(log, self.study, plan.n_trials):
             yield log
@@ -304,30 +317,37 @@ def _told_end(log: StudyLog, study: Study, n_trials: int) -> Iterator[None]:
         log.write("study_ended", level="warning" if why else "info", n_finished=n_finished, why=said)
 
 
-def _checked_workers(n_workers: int, storage: str | None) -> int:
+def _checked_workers(n_workers: int) -> None:
     if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
         raise InputError(f"n_workers: expected a whole number of 1 or more, got {n_workers!r}")
-    if n_workers > 1 and re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", storage or ""):
-        raise InputError(
-            f"n_workers: {n_workers} processes cannot share the storage {storage!r}, which is in the memory"
-            " of one: name a file, or leave storage out"
-        )
-    return n_workers
 
 
-def _worker_job(task: Task, make_task: Callable[[], Task] | None, plan: _Plan) -> bytes:
+def _checked_limits(limits: Limits | None) -> Limits:
+    if limits is not None and not isinstance(limits, Limits):
+        raise InputError(f"limits: expected moo.Limits, such as moo.Limits(time_s=600), got {limits!r}")
+    return limits or Limits()
+
+
+def _worker_job(task: Task, make_task: Callable[[], Task] | None, plan: _Plan, n_workers: int) -> bytes:
     """Return what each worker does, pickled.
 
     Raises:
-        InputError: If the task cannot be had in another process.
+        InputError: For a storage that no other process sees, or a task that cannot be had in another process.
     """
+    why = f"n_workers: {n_workers}" if n_workers > 1 else f"{_ANY_LIMIT} takes two processes, and"
+    if re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", plan.storage or ""):
+        raise InputError(
+            f"{why} processes cannot share the storage {plan.storage!r}, which is in the memory"
+            " of one: name a file, or leave storage out"
+        )
     given = {"task": task} if make_task is None else {"make_task": make_task}
+    what, leave = ("n_workers: more than one", "n_workers") if n_workers > 1 else (_ANY_LIMIT, "the limit")
     try:
         return pickled(_worker, plan=plan, verbosity=optuna.logging.get_verbosity(), **given)
     except ValueError as error:
         raise InputError(
-            f"n_workers: more than one needs a task that other processes can make, but {task.name} is none:"
-            f" {error}. Move it into a module and import it, give make_task, or leave n_workers out"
+            f"{what} needs a task that other processes can make, but {task.name} is none:"
+            f" {error}. Move it into a module and import it, give make_task, or leave {leave} out"
         ) from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import shutil
 import time
@@ -21,8 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.errors import FitError, InputError, LostError, SweepError, TrialError, describe
+from moo.errors import FitError, InputError, LimitError, LostError, SweepError, TrialError, describe
 from moo.evaluation import Estimate, Evaluation, TrialContext
+from moo.limits import Limits, refuse_files
+from moo.locks import TELLING, locked
 from moo.log import StudyLog
 from moo.outcome import (
     MAX_REASON,
@@ -36,15 +37,17 @@ from moo.outcome import (
     variant_trial,
     with_waited,
 )
+from moo.patience import hurried
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
 from moo.quiet import QuietWindow, Waiting, Window
 from moo.results import FinishedTrial, commonest_failures
 from moo.samplers import NOISE, SpaceWatch, trial_seed
+from moo.signals import interrupts_held_back
 from moo.staging import Staging
 from moo.task import Observer, Task
 
-__all__ = ["STORAGE_ERRORS", "Sweep"]
+__all__ = ["STORAGE_ERRORS", "Sweep", "baseline_failed"]
 
 _log = logging.getLogger("moo")
 
@@ -52,7 +55,6 @@ STORAGE_ERRORS = (OSError, StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 """What is raised where the storage or the disk gives out."""
 
 _PAUSE_S = 0.2
-_LOCK = ".moo-lock"
 _ASK_LOCK = ".moo-ask-lock"
 _SHORTEST_S = 0.1  # of stages and waits that the log tells of
 
@@ -71,6 +73,7 @@ class Sweep:
         pruner: Stops trials that are not worth training on; None for never.
         log: Where events go; None for the study's own, in its folder.
         window: Keeps this machine quiet for measurements; None for the study's own, in its folder.
+        limits: What a trial may take; here, what its files may.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Sweep:
         pruner: Pruner | None = None,
         log: StudyLog | None = None,
         window: Window | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
     ) -> None:
         self._study = study
         self._storage = storage
@@ -100,6 +104,8 @@ class Sweep:
         self._number = 0  # the same trial's
         self._log = log or StudyLog(root)
         self._window: Window = window or QuietWindow(root, on_wait=self._tell_wait)
+        self._limits = limits
+        self._window = QuietWindow(root, on_wait=self._tell_wait)
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._space = SpaceWatch()
@@ -156,7 +162,7 @@ class Sweep:
         """
         self._window.take_waited()
         with contextlib.ExitStack() as work:
-            with self._locked(_ASK_LOCK):
+            with locked(self._root / _ASK_LOCK):
                 work.enter_context(self._window.working())
                 step = "done" if is_over() else self._next_step(n_trials)
                 if step == "done" or self._is_exhausted():
@@ -213,6 +219,8 @@ class Sweep:
         if any(trial.state == TrialState.RUNNING for trial in ours):
             return "elsewhere"
         self._refuse_dead_baseline(ours)
+        if ours and not self._problem.needs_baseline and all(trial.state.is_finished() for trial in ours):
+            return "none"  # it failed, and nothing rests on it
         params = self._task.baseline()
         if params is None:
             return "none"
@@ -226,7 +234,7 @@ class Sweep:
             finished = stored.finished_trial(trial) if trial.state == TrialState.FAIL else None
             is_new = trial.user_attrs.get(workers.GIVEN_UP_BY) == self._worker
             if finished is not None and is_new and self._problem.needs_baseline:
-                raise SweepError(_baseline_failed(finished))
+                raise SweepError(baseline_failed(finished))
 
     # one trial
 
@@ -258,16 +266,7 @@ class Sweep:
         Only a process of the same host takes a trial for stale. Without locks two processes that resume in
         the same instant may add the same variants.
         """
-        return self._locked(_LOCK)
-
-    @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Hold a lock of this folder; a file system without locks goes without."""
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):
-                file = stack.enter_context((self._root / name).open("w"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return locked(self._root / TELLING)
 
     def _sign(self, trial: optuna.Trial) -> None:
         if trial.user_attrs.get(stored.FAILURE) is not None:
@@ -283,21 +282,17 @@ class Sweep:
 
     @contextlib.contextmanager
     def _handed_back(self, trial_id: int) -> Iterator[None]:
-        """Put the trial back in the queue where the block is cut off."""
+        """Put the trial back in the queue where the block is cut off, which no further Ctrl-C prevents."""
         try:
             yield
         except BaseException:
-            self._hand_back(trial_id)
+            with (
+                interrupts_held_back(),
+                hurried(self._storage),
+                contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError),
+            ):
+                workers.hand_back(self._storage, trial_id)
             raise
-
-    def _hand_back(self, trial_id: int) -> None:
-        """Put a trial that was cut off here back in the queue, as if it had not been begun."""
-        with contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError):
-            trial = self._storage.get_trial(trial_id)
-            if trial.state == TrialState.RUNNING:
-                attempts = trial.user_attrs.get(workers.ATTEMPTS, 1)
-                self._storage.set_trial_user_attr(trial_id, workers.ATTEMPTS, attempts - 1)
-                workers.queue_again(self._storage, trial_id)
 
     def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
         """Evaluate a trial: the one place where anything a task does wrong is caught."""
@@ -313,6 +308,8 @@ class Sweep:
             self._store_partial(trial)
             return TrialState.PRUNED
         except TrialError as error:
+            if isinstance(error, LimitError):
+                shutil.rmtree(folder, ignore_errors=True)
             self._store_failure(trial, error.stage, str(error), folder)
         except (Exception, SystemExit) as error:
             self._store_failure(trial, FitError.stage, describe(error), folder)
@@ -349,6 +346,7 @@ class Sweep:
         evaluation = self._task.evaluate(trial, context)
         if not isinstance(evaluation, Evaluation):
             raise FitError(f"evaluate() must return a moo.Evaluation, got {type(evaluation).__name__}")
+        refuse_files(self._limits, folder)
         evaluation = self._with_waited(evaluation)
         if context.is_baseline:
             self._refuse_partial_baseline(trial)
@@ -424,7 +422,7 @@ class Sweep:
         if self._observer is not None:
             self._observer.trial_finished(finished)
         if finished.is_baseline and finished.state != "complete" and self._problem.needs_baseline:
-            raise SweepError(_baseline_failed(finished))
+            raise SweepError(baseline_failed(finished))
 
     def _with_waited(self, evaluation: Evaluation) -> Evaluation:
         """Return the evaluation with what the trial waited for other processes, where it did."""
@@ -484,5 +482,6 @@ def _is_variant(trial: FrozenTrial) -> bool:
     return trial.user_attrs.get(stored.PARENT) is not None
 
 
-def _baseline_failed(trial: FinishedTrial) -> str:
+def baseline_failed(trial: FinishedTrial) -> str:
+    """Return what is said where a sweep ends for want of its baseline."""
     return f"the baseline failed, and bounds are relative to it: {trial.stage}: {trial.reason}"

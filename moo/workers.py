@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 from moo.quiet import boot_id
 from moo.storage import EVALUATION, FAILURE
 
-__all__ = ["queue_again", "queue_again_or_give_up", "release_stale_trials", "worker_identity"]
+__all__ = [
+    "hand_back",
+    "hand_back_of",
+    "queue_again",
+    "queue_again_or_give_up",
+    "release_stale_trials",
+    "worker_identity",
+]
 
 WORKER = "moo:worker"
 ATTEMPTS = "moo:attempts"
@@ -118,6 +125,30 @@ def queue_again_or_give_up(
     storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
     storage.set_trial_user_attr(trial_id, GIVEN_UP_BY, here)
     storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+
+def hand_back(storage: BaseStorage, trial_id: int) -> None:
+    """Put a trial that was cut off on request back in the queue, as if it had not been begun.
+
+    One that runs no more is left as it is.
+    """
+    trial = storage.get_trial(trial_id)
+    if trial.state == TrialState.RUNNING:
+        storage.set_trial_user_attr(trial_id, ATTEMPTS, trial.user_attrs.get(ATTEMPTS, 1) - 1)
+        queue_again(storage, trial_id)
+
+
+def hand_back_of(storage: BaseStorage, name: str, processes: Collection[int]) -> None:
+    """Hand back what processes of this host were running that were stopped on request and have ended.
+
+    A process does that itself; but one that hangs, or gets no processor in time, is killed before it can.
+    """
+    here = worker_identity()
+    study_id = storage.get_study_id_from_name(name)
+    for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(WORKER)
+        if worker is not None and worker["pid"] in processes and _is_gone(worker, here):
+            hand_back(storage, storage.get_trial_id_from_study_id_trial_number(study_id, trial.number))
 
 
 def queue_again(storage: BaseStorage, trial_id: int) -> None:

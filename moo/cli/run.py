@@ -58,17 +58,33 @@ def run(
         list[str] | None,
         typer.Option(help="What measures on a Ray cluster: nodes with moo-profiler:DEVICE; may repeat."),
     ] = None,
+    trial_timeout: Annotated[
+        float | None, typer.Option(help="End a trial as failed after this many seconds; by default never.")
+    ] = None,
+    trial_memory: Annotated[
+        str | None,
+        typer.Option(help="End a trial as failed beyond this memory, such as '8 GiB'; by default never."),
+    ] = None,
+    trial_files: Annotated[
+        str | None,
+        typer.Option(
+            help="End a trial as failed beyond this size of files, such as '2 GB'; by default never."
+        ),
+    ] = None,
     verbose: Annotated[  # noqa: FBT002  # an option of the command line
         bool, typer.Option("--verbose", help="Show each event of the study's log as a line.")
     ] = False,
 ) -> int:
     """Run a sweep, or resume it with the same command, and write its report."""
     from moo.cli._workers import chosen_engine, task_maker
+    from moo.limits import Limits
 
+    limits = Limits.parse(time_s=trial_timeout, memory=trial_memory, files=trial_files)
     return sweep(
         task_maker(task, provider, is_served_here=engine == "local"),
         engine=chosen_engine(engine, device or []),
         n_workers=workers,
+        limits=limits,
         is_verbose=verbose,
         maximize=maximize or [],
         minimize=minimize or [],

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from moo.results import FinishedTrial, Results
+from moo.signals import interrupts_held_back
 from moo.task import Observer
 
 __all__ = ["OneAtATime", "run_together"]
@@ -46,10 +47,11 @@ def run_together(shares: Sequence[Share], should_stop: Callable[[], bool], aband
         while alive := [thread for thread in threads if thread.is_alive()]:
             alive[0].join(_LOOK_S)
     except BaseException:
-        abandon.set()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(_GRACE_S)
+        with interrupts_held_back():
+            abandon.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(_GRACE_S)
         raise
     if errors:
         raise errors[0]

@@ -17,7 +17,9 @@ from moo.engines._conversation import Answer, Assignment, Outcome, Request, answ
 from moo.engines._files import fetch
 from moo.engines._ray_actors import PATIENCE_S, Device, Evaluator, RaySend
 from moo.engines._threads import run_together
-from moo.errors import FitError, InputError, LostError, SweepError
+from moo.errors import FitError, InputError, LimitError, LostError, SweepError
+from moo.limits import Limits, too_long
+from moo.signals import interrupts_held_back
 
 if TYPE_CHECKING:
     import optuna
@@ -81,9 +83,10 @@ class RayEngine:
         try:
             yield fleet
         finally:
-            fleet.leave()
-            if is_ours:
-                ray.shutdown()
+            with interrupts_held_back():
+                fleet.leave()
+                if is_ours:
+                    ray.shutdown()
 
 
 class RayFleet:
@@ -122,10 +125,16 @@ class RayFleet:
         self._task = pickled_by_value((placed, self._sends), self._ray.cloudpickle)
         return placed
 
-    def seat(self, task: Task) -> RayTask:
-        """Return a placed task that is evaluated by a process on the cluster, one trial at a time."""
+    def seat(self, task: Task, limits: Limits) -> RayTask:
+        """Return a placed task that is evaluated by a process on the cluster, one trial at a time.
+
+        Raises:
+            InputError: For a limit of memory, which nobody watches there.
+        """
         assert self._task is not None, "placed comes first"
-        return RayTask(task, _Seat(self._ray, self._task, task.resources, self._abandon))
+        if limits.memory_bytes is not None:
+            raise InputError("limits: the memory of a trial is not watched on a cluster: leave it out")
+        return RayTask(task, _Seat(self._ray, self._task, task.resources, self._abandon, limits.time_s))
 
     def _labels(self) -> list[str]:
         there = sorted(
@@ -262,13 +271,20 @@ class _Seat:
     """One process on the cluster at a time; where it is lost, the next trial has another."""
 
     def __init__(
-        self, ray: Any, task: bytes, resources: Mapping[str, float], abandon: threading.Event
+        self,
+        ray: Any,
+        task: bytes,
+        resources: Mapping[str, float],
+        abandon: threading.Event,
+        limit_s: float | None,
     ) -> None:
         self._ray = ray
+        self._limit_s = limit_s
         self._data = ray.put(task)
         self._resources = dict(resources)
         self._abandon = abandon
         self._actor: Any = None
+        self._until: float | None = None
 
     @contextlib.contextmanager
     def taken(self, is_over: Callable[[], bool]) -> Iterator[None]:
@@ -282,10 +298,13 @@ class _Seat:
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
         try:
             self._assign(Assignment.of(trial, context))
+            self._until = None if self._limit_s is None else time.monotonic() + self._limit_s
             outcome = self._talk(trial, context)
+            self._until = None
             fetch(outcome.files, context.root, context.folder, self._file)
             self._get(self._actor.end.remote())
         except BaseException:
+            self._until = None
             self._leave()
             raise
         if outcome.error is not None:
@@ -340,9 +359,12 @@ class _Seat:
 
         Raises:
             KeyboardInterrupt: If the sweep is to end at once.
+            LimitError: If the trial takes longer than it may.
         """
         if self._abandon.is_set():
             raise KeyboardInterrupt
+        if self._limit_s is not None and self._until is not None and time.monotonic() > self._until:
+            raise LimitError(too_long(self._limit_s))
         return bool(self._ray.wait([reference], timeout=_LOOK_S)[0])
 
     def _get(self, reference: Any) -> Any:

@@ -17,6 +17,7 @@ import pytest
 import moo
 from moo import workers
 from moo.cli import main
+from moo.cli._workers import task_maker
 from moo.crew import n_cores, pickled
 from moo.errors import InputError
 from moo.log import LOG
@@ -52,6 +53,11 @@ TASK = """
             time.sleep(0.02)  # which only another process can end
         return cheap(trial)
 
+    def deaf(trial):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as C code that never looks up
+        cheap(trial)
+        time.sleep(1000)
+
     def always_deadly(trial):
         cheap(trial)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -80,6 +86,7 @@ TASK = """
     task = FunctionTask(cheap, baseline={"width": 500})
     both = FunctionTask(together, name="both")
     dies = FunctionTask(deadly, name="dies")
+    deafens = FunctionTask(deaf, name="deaf")
     always_dies = FunctionTask(always_deadly, name="always_dies")
     fails = FunctionTask(broken, name="fails")
     cannot = FunctionTask(refused, name="cannot")
@@ -122,6 +129,7 @@ def wait_for(here: Path, name: str, event: str, n: int) -> list[dict]:
     until = time.monotonic() + LIMIT_S
     while len(found := logged(here, name, event)) < n:
         assert time.monotonic() < until, f"no {n} {event} in time"
+        time.sleep(0.05)  # not to take a processor from those it waits for
     return found
 
 
@@ -234,6 +242,30 @@ def test_a_second_interrupt_stops_all_at_once_and_hands_their_trials_back(here) 
     assert [(t.state.name, t.user_attrs[workers.ATTEMPTS]) for t in trials] == [("WAITING", 0)] * 2
     for one in logged(here, "cheap", "worker_started"):
         assert not psutil.pid_exists(one["process"])
+
+
+def test_trials_of_workers_that_do_not_heed_a_second_interrupt_are_handed_back_too(here, monkeypatch) -> None:
+    monkeypatch.setattr("moo.crew._GRACE_S", 1.0)
+
+    def interrupted_twice() -> bool:
+        if len(logged(here, "deaf", "trial_begun")) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    make_task = task_maker("tasks.py:deafens", None)
+    with pytest.raises(KeyboardInterrupt):
+        moo.optimize(
+            make_task(),
+            make_task=make_task,
+            maximize=["accuracy"],
+            n_trials=9,
+            n_workers=2,
+            sampler="random",
+            folder="moo-runs/deaf",
+            should_stop=interrupted_twice,
+        )
+    trials = study_of(here, "deaf").optuna_study.trials
+    assert [(t.state.name, t.user_attrs[workers.ATTEMPTS]) for t in trials] == [("WAITING", 0)] * 2
 
 
 def test_workers_end_after_their_trials_where_the_command_is_killed(here) -> None:

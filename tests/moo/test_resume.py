@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import moo
 from moo import storage as stored
 from moo import workers
+from moo.cli._interrupt import Interrupt
 from moo.errors import InputError, StudyMismatchError, SweepError, TaskLoadError
 from moo.evaluation import Evaluation
 from moo.outcome import forget_variants, keep_variants, kept_variants
@@ -155,6 +157,25 @@ def test_an_interrupt_outside_the_task_loses_nothing(tmp_path) -> None:
     study = sweep(tmp_path)
     assert [t.number for t in study.results().complete] == [0, 1, 2, 3]
     assert len(study.optuna_study.trials) == 4
+
+
+def test_an_interrupt_that_comes_again_does_not_cut_off_the_handing_back(tmp_path, monkeypatch) -> None:
+    begun = workers.queue_again
+
+    def interrupted_again(storage, trial_id) -> None:
+        signal.raise_signal(signal.SIGALRM)  # as the second Ctrl-C does every half second
+        begun(storage, trial_id)
+
+    def stops_at_once(trial):
+        cheap(trial)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(workers, "queue_again", interrupted_again)
+    with pytest.raises(KeyboardInterrupt), Interrupt():
+        sweep(tmp_path, FunctionTask(stops_at_once, name="stops"))
+    (trial,) = moo.load_study(url(tmp_path)).optuna_study.trials
+    assert (trial.state, trial.user_attrs[workers.ATTEMPTS]) == (optuna.trial.TrialState.WAITING, 0)
 
 
 def test_a_disk_that_gives_out_ends_the_sweep_in_one_line_and_it_can_go_on(tmp_path) -> None:

@@ -157,6 +157,17 @@ def test_a_trial_whose_process_dies_is_run_again_once(cluster, tmp_path) -> None
     assert trials[2].reason == "its process ended 2 times without a word (killed, or out of memory)"
 
 
+def test_a_trial_that_takes_too_long_is_ended_and_the_sweep_goes_on(cluster, tmp_path) -> None:
+    def hangs(trial):
+        while trial.number == 0:
+            signal.pause()
+        return cheap(trial)
+
+    study = run(FunctionTask(hangs), tmp_path, n_trials=2, limits=moo.Limits(time_s=2))
+    assert [trial.state for trial in study.results().trials] == ["failed", "complete"]
+    assert study.results().failed[0].reason == "took longer than 2 s"
+
+
 def test_a_node_that_goes_takes_no_trial_along(cluster, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)  # for a thread cannot
     node = cluster.add_node(num_cpus=2, resources={"spare": 1}, object_store_memory=80 * 2**20)
@@ -250,6 +261,11 @@ def test_resources_that_no_node_has_are_refused(cluster, tmp_path) -> None:
         InputError, match=r"needs CPU 64, GPU 1 on one node; the largest .* have CPU 1, GPU 0"
     ):
         run(Large(cheap), tmp_path)
+
+
+def test_a_limit_of_memory_is_refused(cluster, tmp_path) -> None:
+    with pytest.raises(InputError, match="limits: the memory of a trial is not watched on a cluster"):
+        run(FunctionTask(cheap), tmp_path, limits=moo.Limits(memory_bytes=1e9))
 
 
 def test_an_unknown_engine_is_refused(tmp_path) -> None:
