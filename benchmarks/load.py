@@ -3,8 +3,8 @@
 What remains of a trial is what a sweep itself costs: asking, storing, telling. For each sampler one process
 runs a study on an SQLite file; with `--storage URL` of a PostgreSQL, `--workers` processes run one study
 together. Time and memory are noted as trials finish, so that growth shows. In the end each trial must be
-there once, finished, with a configuration of its own: else there is an error and no line. A sweep that reaches
-its time limit is checked and noted with as many trials as it had.
+there once, finished, with a configuration of its own: else there is an error and no line. A sweep that
+reaches its time limit is checked and noted with as many trials as it had.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Notes:
     def begun(self, results: Results, n_trials: int) -> None:
         """Begin to count."""
 
-    def trial_finished(self, trial: FinishedTrial) -> None:
+    def trial_finished(self, trial: FinishedTrial) -> None:  # noqa: ARG002  # as an observer is told
         """Note where a step is reached."""
         self._n_finished += 1
         if self._n_finished in self._steps:
@@ -188,11 +188,12 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         )
     return (
         "# What a sweep itself costs\n\n"
-        "Trials of a task that does nothing. The time of a trial from one count of finished trials to the next,"
-        " and the memory of the process (with several workers, of the one that leads them) at each. Load is the"
-        " machine's average over 5 minutes at the end, this sweep included: above the number of cores, others"
-        " took part of them and times are too long. In each line every trial was there once, complete, with a"
-        " configuration of its own; where there are fewer trials than asked for, the time limit came first.\n\n"
+        "Trials of a task that does nothing. The time of a trial from one count of finished trials to the"
+        " next, and the memory of the process (with several workers, of the one that leads them) at each."
+        " Load is the machine's average over 5 minutes at the end, this sweep included: above the number of cores,"
+        " others took part of them and times are too long. In each line every trial was there once, complete,"
+        " with a configuration of its own; where there are fewer trials than asked for, the time limit came"
+        " first.\n\n"
         f"{markdown(pd.DataFrame(table))}\n\n{rows[0]['n_cores']} cores. {versions()}\n\n"
         "`python -m benchmarks.load`\n"
     )
