@@ -55,7 +55,7 @@ class Notes:
     def begun(self, results: Results, n_trials: int) -> None:
         """Begin to count."""
 
-    def trial_finished(self, trial: FinishedTrial) -> None:  # noqa: ARG002
+    def trial_finished(self, trial: FinishedTrial) -> None:  # noqa: ARG002  # as an observer is told
         """Note where a step is reached."""
         self._n_finished += 1
         if self._n_finished in self._steps:
@@ -192,8 +192,8 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         " next, and the memory of the process (with several workers, of the one that leads them) at each."
         " Load is the machine's average over 5 minutes at the end, this sweep included: above the number of"
         " cores, others took part of them and times are too long. In each line every trial was there once,"
-        " complete, with a configuration of its own; where there are fewer trials than asked for, the time"
-        " limit came first.\n\n"
+        " complete, with a configuration of its own; where there are fewer trials than asked for,"
+        " the time limit came first.\n\n"
         f"{markdown(pd.DataFrame(table))}\n\n{rows[0]['n_cores']} cores. {versions()}\n\n"
         "`python -m benchmarks.load`\n"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
@@ -258,15 +258,15 @@ class _Begun:
     @contextmanager
     def told(self, observer: Observer | None, n_workers: int, engine: str | RayEngine) -> Iterator[StudyLog]:
         """Tell the observer and the log of the sweep's begin, and the log of its end."""
-        plan, results = self.plan, self.study.results()
+        plan = self.plan
         if observer is not None:
-            observer.begun(results, plan.n_trials)
+            observer.begun(self.study.results(), plan.n_trials)
         log = StudyLog(plan.root)
         log.write(
             "study_begun",
             study=plan.name,
             n_trials=plan.n_trials,
-            n_finished=len(results.trials),
+            n_finished=len(self.study.finished),
             seed=self.seed,
             sampler=plan.sampler if isinstance(plan.sampler, str) else type(plan.sampler).__name__,
             storage=plan.storage,
@@ -309,7 +309,7 @@ def _told_end(log: StudyLog, study: Study, n_trials: int) -> Iterator[None]:
         raise
     finally:
         try:
-            n_finished: int | None = len(study.results().trials)
+            n_finished: int | None = len(study.finished)
         except STORAGE_ERRORS:
             n_finished = None
         whole = n_finished is not None and n_finished >= n_trials
@@ -429,6 +429,11 @@ class Study:
         return self.optuna_study.study_name
 
     @property
+    def finished(self) -> list[FrozenTrial]:
+        """Optuna's finished trials, whatever became of them."""
+        return self.optuna_study.get_trials(deepcopy=False, states=_FINISHED)
+
+    @property
     def running(self) -> list[tuple[int, str]]:
         """Trials that some process is running now, or was when it was lost: number and host."""
         trials = self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -442,7 +447,7 @@ class Study:
 
     def results(self) -> Results:
         """Return the table of finished trials as it is now."""
-        frozen = self.optuna_study.get_trials(deepcopy=False, states=_FINISHED)
+        frozen = self.finished
         trials = tuple(stored.finished_trial(trial) for trial in frozen)
         attrs = self.optuna_study.user_attrs
         setting = attrs.get(stored.SETTING, {})

@@ -109,6 +109,8 @@ class Sweep:
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._space = SpaceWatch()
+        self._n_settled = 0  # of the study's first trials: all of them are finished
+        self._n_own = 0  # of those, the ones that are no variants
 
     def run(
         self,
@@ -181,7 +183,7 @@ class Sweep:
 
     def _is_exhausted(self) -> bool:
         """Whether nothing is queued and every configuration of a finite space has been tried."""
-        if any(trial.state == TrialState.WAITING for trial in self._trials()):
+        if any(trial.state == TrialState.WAITING for trial in self._unsettled(self._trials())):
             return False
         reason = self._space.exhausted(self._study)
         if reason is not None:
@@ -190,11 +192,12 @@ class Sweep:
 
     def _next_step(self, n_trials: int) -> Literal["run", "wait", "done"]:
         trials = self._trials()
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        if running and self._release_stale_trials():
+        rest = self._unsettled(trials)
+        if any(trial.state == TrialState.RUNNING for trial in rest) and self._release_stale_trials():
             trials = self._trials()
-            running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        n_finished = sum(trial.state.is_finished() and not _is_variant(trial) for trial in trials)
+            rest = self._unsettled(trials)
+        running = [trial for trial in rest if trial.state == TrialState.RUNNING]
+        n_finished = self._n_own + sum(_is_own_and_finished(trial) for trial in rest)
         if n_finished >= n_trials:
             return "done"
         if n_finished + len(running) >= n_trials:
@@ -204,12 +207,25 @@ class Sweep:
             return "wait" if self._problem.needs_baseline else "run"
         return "run"
 
+    def _unsettled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the trials from the first one on that is not finished; count those before it just once.
+
+        A study of ten thousand trials is looked through several times a trial, and what is finished stays so.
+        """
+        while self._n_settled < len(trials) and trials[self._n_settled].state.is_finished():
+            self._n_own += _is_own_and_finished(trials[self._n_settled])
+            self._n_settled += 1
+        return trials[self._n_settled :]
+
     def _release_stale_trials(self) -> list[int]:
         with self._alone():
             return workers.release_stale_trials(self._storage, self._study.study_name)
 
     def _find_baseline(self, trials: list[FrozenTrial]) -> Literal["known", "here", "elsewhere", "none"]:
         """Take the baseline from the study; where it is not there yet, put it in the queue."""
+        params = self._task.baseline()
+        if params is None:
+            return "none"
         ours = [trial for trial in trials if trial.user_attrs.get(stored.BASELINE)]
         for trial in ours:
             finished = stored.finished_trial(trial) if trial.state == TrialState.COMPLETE else None
@@ -221,9 +237,6 @@ class Sweep:
         self._refuse_dead_baseline(ours)
         if ours and not self._problem.needs_baseline and all(trial.state.is_finished() for trial in ours):
             return "none"  # it failed, and nothing rests on it
-        params = self._task.baseline()
-        if params is None:
-            return "none"
         if not any(trial.state == TrialState.WAITING for trial in ours):
             self._study.enqueue_trial(dict(params), user_attrs={stored.BASELINE: True})
         return "here"
@@ -460,9 +473,10 @@ class Sweep:
         Raises:
             SweepError: With the commonest reason.
         """
-        failed = [stored.finished_trial(t) for t in self._trials() if t.state.is_finished()]
-        if not failed or any(trial.state != "failed" for trial in failed):
+        finished = [trial for trial in self._trials() if trial.state.is_finished()]
+        if not finished or any(trial.state != TrialState.FAIL for trial in finished):
             return
+        failed = [stored.finished_trial(trial) for trial in finished]
         reason, count = commonest_failures(failed)[0]
         times = "once" if count == 1 else f"{count} times"
         raise SweepError(
@@ -478,8 +492,9 @@ class Sweep:
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
-def _is_variant(trial: FrozenTrial) -> bool:
-    return trial.user_attrs.get(stored.PARENT) is not None
+def _is_own_and_finished(trial: FrozenTrial) -> bool:
+    """Whether a trial is finished and no variant of another one."""
+    return trial.state.is_finished() and trial.user_attrs.get(stored.PARENT) is None
 
 
 def baseline_failed(trial: FinishedTrial) -> str:

@@ -284,6 +284,20 @@ def test_workers_end_after_their_trials_where_the_command_is_killed(here) -> Non
     assert len(study.optuna_study.trials) < 20
 
 
+def test_what_a_worker_prints_is_cut_where_it_is_too_long_and_goes_on(tmp_path, monkeypatch) -> None:
+    from moo.crew import _cut, _output_to
+
+    monkeypatch.setattr("moo.crew._MAX_OUTPUT", 1000)
+    output = tmp_path / "workers" / "1.txt"
+    with _output_to(output) as file:
+        assert not isinstance(file, int)
+        for n_bytes, n_left in ((1000, 1000), (1, 0), (10, 10)):
+            file.write(b"x" * n_bytes)
+            file.flush()
+            _cut(output)
+            assert output.stat().st_size == n_left
+
+
 def test_workers_share_the_processors_threads_unless_they_are_set(here, monkeypatch) -> None:
     from moo.crew import Crew
 
