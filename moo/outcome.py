@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -13,6 +14,7 @@ from moo import storage as stored
 from moo.errors import MeasureError, ProblemError
 from moo.evaluation import Estimate, Evaluation
 from moo.metrics import Metric
+from moo.pairing import PAIRED
 from moo.problem import Problem
 from moo.quiet import Waiting
 from moo.samplers import NOISE
@@ -140,6 +142,7 @@ def variant_trial(
     index: int,
     params: Mapping[str, Any],
     variant: Evaluation,
+    paired: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> FrozenTrial:
     """Return the trial that stands for a trained model deployed otherwise than in its own trial.
 
@@ -150,6 +153,7 @@ def variant_trial(
         index: Which of its variants it is.
         params: The parameters that differ from the parent's.
         variant: What was measured and scored.
+        paired: On how many samples it differs from the baseline, by metric.
     """
     attrs: dict[str, Any] = {
         stored.PARENT: parent.number,
@@ -157,6 +161,7 @@ def variant_trial(
         stored.EVALUATION: variant.to_json(),
         stored.DURATION: round(sum(variant.seconds.values()), 3),
         NOISE: noise(problem, variant.metrics, bounds),
+        **({PAIRED: dict(paired)} if paired else {}),
     }
     configuration, distributions = {**parent.params, **params}, parent.distributions
     try:

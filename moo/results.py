@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from moo.evaluation import Estimate, Evaluation
 from moo.metrics import Metric, known_metrics
-from moo.pareto import nondominated
+from moo.pareto import PairedDifference, nondominated, paired_difference
 from moo.problem import Problem, is_feasible
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "FinishedTrial", "Results", "opened_lines"]
+__all__ = ["Estimate", "FinishedTrial", "Results", "opened_lines", "paired_text"]
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -44,6 +44,8 @@ class FinishedTrial:
         reason: Why it failed or was pruned, in one line, or None.
         is_baseline: Whether this is the configuration that gains are stated against.
         parent: Number of the trial whose trained model this one deploys otherwise; None for one of its own.
+        paired: By metric how many validation samples it and the baseline share, on how many only it is right,
+            and on how many only the baseline; empty where that is not known.
         duration_s: Wall time in seconds, or None where it is not known.
         label: What a person calls it, such as a model's name; None: its number says it.
     """
@@ -57,6 +59,7 @@ class FinishedTrial:
     reason: str | None = None
     is_baseline: bool = False
     parent: int | None = None
+    paired: Mapping[str, Sequence[int]] = field(default_factory=dict)
     duration_s: float | None = None
     label: str | None = None
 
@@ -64,6 +67,11 @@ class FinishedTrial:
     def name(self) -> str:
         """What a person calls it: its label, or `trial 12` where it has none."""
         return self.label or f"trial {self.number}"
+
+    def paired_difference(self, metric: str) -> PairedDifference | None:
+        """Return how a score differs from the baseline's on the same samples; None if that is not known."""
+        counts = self.paired.get(metric)
+        return None if counts is None else paired_difference(*counts)
 
     def estimate(self, metric: str) -> Estimate:
         """Return a metric's estimate; one without a value where there is none."""
@@ -86,6 +94,17 @@ def commonest_failures(trials: Iterable[FinishedTrial]) -> list[tuple[str, int]]
             shown.setdefault(pattern, reason)
             counts[pattern] += 1
     return [(shown[pattern], count) for pattern, count in counts.most_common()]
+
+
+def paired_text(found: PairedDifference) -> str:
+    """Return a paired difference in points, with its interval and test.
+
+    >>> paired_text(paired_difference(360, 3, 10))
+    '-1.9 points [-3.9, 0.1], p = 0.092'
+    """
+    value, low, high = (100 * number for number in (found.value, found.low, found.high))
+    p = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+    return f"{value:+.1f} points [{low:.1f}, {high:.1f}], {p}"
 
 
 def opened_lines(openings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -38,6 +38,7 @@ from optuna.trial import FrozenTrial, TrialState
 from moo.errors import InputError, StorageError, StudyMismatchError
 from moo.evaluation import Evaluation
 from moo.journal import JOURNAL_ENDINGS, open_journal
+from moo.pairing import PAIRED
 from moo.patience import PATIENCE_S, PatientStorage, said_by, sqlstate
 from moo.problem import Problem
 from moo.results import FinishedTrial, State
@@ -436,5 +437,6 @@ def finished_trial(trial: FrozenTrial) -> FinishedTrial:
         reason=failure.get("reason"),
         is_baseline=bool(attrs.get(BASELINE)),
         parent=attrs.get(PARENT),
+        paired=attrs.get(PAIRED) or {},
         duration_s=attrs.get(DURATION),
     )

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import optuna
 import sqlalchemy.exc
+from numpy.typing import NDArray
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -37,6 +39,7 @@ from moo.outcome import (
     variant_trial,
     with_waited,
 )
+from moo.pairing import PAIRED, correct_samples, paired_counts
 from moo.patience import hurried
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
@@ -108,6 +111,7 @@ class Sweep:
         self._window = QuietWindow(root, on_wait=self._tell_wait)
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
+        self._baseline_correct: Mapping[str, NDArray[np.bool_]] = {}
         self._space = SpaceWatch()
         self._n_settled = 0  # of the study's first trials: all of them are finished
         self._n_own = 0  # of those, the ones that are no variants
@@ -230,7 +234,7 @@ class Sweep:
         for trial in ours:
             finished = stored.finished_trial(trial) if trial.state == TrialState.COMPLETE else None
             if finished is not None and finished.evaluation is not None:
-                self._baseline = finished.evaluation.metrics
+                self._know_baseline(finished.evaluation)
                 return "known"
         if any(trial.state == TrialState.RUNNING for trial in ours):
             return "elsewhere"
@@ -376,9 +380,21 @@ class Sweep:
             if key not in trial.constraints:  # set by an earlier attempt, from the same evaluation
                 trial.set_constraint(key, violation)
         if is_baseline:
-            self._baseline = evaluation.metrics
+            self._know_baseline(evaluation)
+        else:
+            self._pair(trial, evaluation)
         trial.set_user_attr(NOISE, noise(self._problem, evaluation.metrics, bounds))
         return values
+
+    def _know_baseline(self, evaluation: Evaluation) -> None:
+        self._baseline = evaluation.metrics
+        self._baseline_correct = correct_samples(self._root, evaluation)
+
+    def _pair(self, trial: optuna.Trial, evaluation: Evaluation) -> None:
+        """Store on how many samples a trial and the baseline differ, where both have kept that."""
+        counts = paired_counts(self._root, evaluation, self._baseline_correct)
+        if counts:
+            trial.set_user_attr(PAIRED, counts)
 
     def _store_partial(self, trial: optuna.Trial) -> None:
         """Keep what a trial that ends early has shown."""
@@ -426,7 +442,9 @@ class Sweep:
         bounds = self._problem.bounds(self._baseline)
         for index, (params, variant) in enumerate(evaluation.variants):
             if index not in there:
-                self._study.add_trial(variant_trial(self._problem, bounds, parent, index, params, variant))
+                counts = paired_counts(self._root, variant, self._baseline_correct)
+                added = variant_trial(self._problem, bounds, parent, index, params, variant, counts)
+                self._study.add_trial(added)
 
     def _report(self, frozen: FrozenTrial) -> None:
         """Tell the observer; end the sweep where the baseline it needs has failed."""

@@ -34,7 +34,6 @@ from profilers import (
 
 __all__ = [
     "Remeasured",
-    "correct_samples",
     "machine_now",
     "quality_on_test",
     "retrained_evaluation",
@@ -232,22 +231,6 @@ def stored_runtime(evaluation: Evaluation) -> Runtime:
     """Return the runtime that an evaluation says; what it says beside, such as the precision, is left out."""
     names = {entry.name for entry in dataclasses.fields(Runtime)}
     return Runtime.from_json({name: value for name, value in evaluation.runtime.items() if name in names})
-
-
-def correct_samples(root: Path, evaluation: Evaluation | None) -> dict[str, NDArray[np.bool_]]:
-    """Return which validation samples a candidate gets right, by metric; nothing where that is not kept."""
-    name = None if evaluation is None else evaluation.files.get("correct")
-    if name is None:
-        return {}
-    try:
-        with np.load(root / name, allow_pickle=False) as arrays:
-            return {
-                metric: array
-                for metric, array in arrays.items()
-                if array.dtype == np.bool_ and array.ndim == 1
-            }
-    except (OSError, ValueError, EOFError, KeyError):
-        return {}
 
 
 def machine_now() -> dict[str, Any]:

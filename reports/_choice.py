@@ -19,6 +19,7 @@ from reports._gains import (
     has_text,
     margin_text,
     missed_text,
+    paired_texts,
     wanted_text,
 )
 from reports._sureness import sureness_text
@@ -165,7 +166,9 @@ def _against_baseline(results: Results, trial: FinishedTrial) -> str:
         return "There is no complete baseline, so no gain is stated." if was_searched else ""
     if trial is baseline:
         return "It is the baseline itself: the search found nothing better balanced."
-    return f"Compared with {one_line(baseline.name)} it has {changes_text(results, baseline, trial)}."
+    changes = changes_text(results, baseline, trial)
+    texts = [f"Compared with {one_line(baseline.name)} it has {changes}.", *paired_texts(results, trial)]
+    return " ".join(texts)
 
 
 def _trades(results: Results, found: Recommendation) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Literal
 from moo.decision import Slack
 from moo.metrics import format_difference, format_ends, format_estimate
 from moo.problem import Constraint, Objective, describe_bound, describe_difference
-from moo.results import FinishedTrial, Results
+from moo.results import FinishedTrial, Results, paired_text
 from reports._text import change_text, one_line, overlap, shows_no_change, value_text
 
 Verdict = Literal["better", "worse", "same"]
@@ -82,6 +82,19 @@ def changes_text(results: Results, origin: FinishedTrial, to: FinishedTrial) -> 
     gained, paid = " and ".join(texts["better"]), " and ".join(texts["worse"])
     trade = f"{gained}, for {paid}" if gained and paid else gained or paid
     return "; ".join(part for part in (trade, ", ".join(texts["same"])) if part)
+
+
+def paired_texts(results: Results, trial: FinishedTrial) -> list[str]:
+    """Return a sentence for each score that the trial and the baseline have on the same samples."""
+    texts = []
+    for metric in results.problem.metrics:
+        found = trial.paired_difference(metric.name)
+        if found is not None:
+            texts.append(
+                f"On the same {found.n:,} samples {one_line(metric.title)} differs by {paired_text(found)}: "
+                f"{found.n_better:,} only it has right, {found.n_worse:,} only the baseline."
+            )
+    return texts
 
 
 def missing(trial: FinishedTrial, metric: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -135,11 +136,17 @@ def _candidate(results: Results, trial: FinishedTrial, on_front: set[int]) -> di
         "ruled_out": results.ruled_out(trial),
         "violations": {text: _number(violation) for text, violation in trial.violations.items()},
         "tags": list(evaluation.tags) if evaluation else [],
+        "paired_with_baseline": {name: _paired(trial, name) for name in trial.paired},
         "artefact": None
         if evaluation is None or evaluation.artefact is None
         else vars(evaluation.artefact).copy(),
         "runtime": plain(evaluation.runtime) if evaluation else None,
     }
+
+
+def _paired(trial: FinishedTrial, metric: str) -> dict[str, float] | None:
+    found = trial.paired_difference(metric)
+    return None if found is None else asdict(found)
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from moo.cli._confirm_files import now, read_json, write_json
 from moo.cli._confirm_plan import Plan
 from moo.confirmation import DOUBT, MOST_ROUNDS, Assessment, Measured, Race, RaceEnd, RoundLaunch, assess
 from moo.errors import SweepError, TrialError
-from objectives._confirm import correct_samples
+from moo.pairing import correct_samples
 
 __all__ = ["N_DRAWS", "Rounds", "Stopped"]
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from moo.decision import recommend
 from moo.devices import on_place, places
 from moo.metrics import format_estimate, format_probability, format_value
-from moo.problem import describe_bound
-from moo.results import FinishedTrial, Results, opened_lines
+from moo.problem import describe_bound, describe_difference
+from moo.results import FinishedTrial, Results, opened_lines, paired_text
 
 __all__ = ["WIDE", "output_console", "print_summary"]
 
@@ -57,6 +57,7 @@ def print_summary(console: Console, results: Results) -> None:
     for line in place_lines(results):
         console.print(escape(line), soft_wrap=True)
     console.print(escape(recommended_line(results)), end="")
+    console.print(escape(gains_line(results)), end="")
     for line in opened_lines(results.openings):
         console.print(escape(line), soft_wrap=True)
 
@@ -92,6 +93,25 @@ def recommended_line(results: Results) -> str:
         p = results.probability(found.trial, "p_on_front")
         sure = "not measured again" if p is None else f"P(front) {format_probability(p)}"
     return f"Recommended (equal weights): {found.trial.name} ({values}; {sure}){after}.\n"
+
+
+def gains_line(results: Results) -> str:
+    """Return a line on how the recommended candidate differs from the baseline; nothing without both.
+
+    A score that both have on the same samples is compared sample by sample, with McNemar's test.
+    """
+    found, baseline = recommend(results), results.baseline
+    if found is None or baseline is None or found.trial is baseline:
+        return ""
+    texts = []
+    for objective in results.problem.objectives:
+        metric, paired = objective.metric, found.trial.paired_difference(objective.metric.name)
+        value, origin = found.trial.estimate(metric.name).value, baseline.estimate(metric.name).value
+        if paired is not None:
+            texts.append(f"{metric.name} {paired_text(paired)} on the same {paired.n:,} samples")
+        elif value is not None and origin is not None:
+            texts.append(f"{metric.name} {describe_difference(value, origin, metric)}")
+    return f"Against the baseline, {baseline.name}: {'; '.join(texts)}.\n"
 
 
 def _trained_s(trial: FinishedTrial) -> float:

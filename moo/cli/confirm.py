@@ -213,7 +213,7 @@ def _check_machine(study: Study, setting: Mapping[str, Any], now: Mapping[str, A
 
 def _chosen(study: Study, results: Results, root: Path, seed: int, most: int) -> Choice:
     from moo.confirmation import choose_candidates
-    from objectives._confirm import correct_samples
+    from moo.pairing import correct_samples
 
     correct = {trial.number: correct_samples(root, trial.evaluation) for trial in results.complete}
     choice = choose_candidates(results, correct=correct, seed=seed, most=most)

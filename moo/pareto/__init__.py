@@ -7,6 +7,7 @@ from moo.pareto._dominance import nondominated
 from moo.pareto._draws import Distribution, estimate_draws, resampled_means
 from moo.pareto._exchange import Exchange, exchange
 from moo.pareto._hypervolume import Hypervolume, hypervolume, hypervolume_history, reference_point
+from moo.pareto._paired import PairedDifference, paired_difference
 from moo.pareto._uncertainty import Comparison, FrontProbability, front_probability, probability_better
 from moo.pareto._weights import (
     WeightedChoice,
@@ -25,6 +26,7 @@ __all__ = [
     "Exchange",
     "FrontProbability",
     "Hypervolume",
+    "PairedDifference",
     "ReferenceChoice",
     "Relaxation",
     "WeightRanges",
@@ -40,6 +42,7 @@ __all__ = [
     "hypervolume_history",
     "knee",
     "nondominated",
+    "paired_difference",
     "probability_better",
     "reference_choice",
     "reference_point",

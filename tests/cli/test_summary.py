@@ -127,3 +127,22 @@ def test_what_a_confirmation_rules_out_is_not_recommended() -> None:
 def test_test_data_opened_by_a_confirmation_that_was_cut_off_are_said_to_be_opened() -> None:
     openings = tuple({"time": time, "trials": [1], "again": time == "later"} for time in ("once", "later"))
     assert "Test data opened 2 times (--again)" in printed(80, replace(RESULTS, test_opened=openings))
+
+
+def test_the_recommended_candidate_is_compared_with_the_baseline() -> None:
+    paired = tuple(
+        replace(t, paired={} if t.is_baseline else {"accuracy": [100, 40, 0]}) for t in RESULTS.trials
+    )
+    line = next(line for line in printed(160).splitlines() if line.startswith("Against"))
+    assert line == "Against the baseline, trial 0: accuracy +40 points; latency_p50 +80%; parameters +0.0%."
+    line = next(
+        line
+        for line in printed(160, replace(RESULTS, trials=paired)).splitlines()
+        if line.startswith("Against")
+    )
+    assert "accuracy +40.0 points [29.5, 48.9], p < 0.001 on the same 100 samples; latency_p50" in line
+
+
+def test_where_the_baseline_is_the_one_nothing_is_compared() -> None:
+    alone = replace(RESULTS, trials=(trial(0, 0.9, is_baseline=True),))
+    assert "Against" not in printed(160, alone)

@@ -1,5 +1,6 @@
 """The loop, with tasks that cost nothing."""
 
+import dataclasses
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import optuna
 import pytest
 
@@ -209,6 +211,36 @@ def test_the_baseline_runs_first_and_bounds_follow_it(tmp_path) -> None:
         t.violations["latency_p50 <= 0.5 x baseline"] == pytest.approx(t.params["width"] / 250 - 1)
         for t in results.trials
     )
+
+
+class Remembers(FunctionTask):
+    """Keeps for ten samples which are right: the first `width // 100`, or the last."""
+
+    def evaluate(self, trial, context):
+        evaluation = super().evaluate(trial, context)
+        right = np.arange(10) < trial.params["width"] // 100
+        np.savez(context.folder / "correct.npz", accuracy=right if context.is_baseline else right[::-1])
+        return dataclasses.replace(evaluation, files={"correct": context.path_of("correct.npz")})
+
+
+def test_each_trial_is_compared_with_the_baseline_sample_by_sample_also_after_a_resume(tmp_path) -> None:
+    for n_trials in (2, 3):
+        task = Remembers(cheap, name="cheap", baseline={"width": 400})
+        study = moo.optimize(
+            task,
+            maximize=["accuracy"],
+            n_trials=n_trials,
+            sampler="random",
+            seed=0,
+            folder=tmp_path / "out",
+        )
+    baseline, *others = study.results().trials
+    assert baseline.paired == {}
+    for trial in others:
+        n_right = trial.params["width"] // 100
+        n_both = max(0, n_right + 4 - 10)
+        assert trial.paired == {"accuracy": [10, n_right - n_both, 4 - n_both]}
+        assert trial.paired_difference("accuracy").value == pytest.approx((n_right - 4) / 10)
 
 
 def test_a_resumed_sweep_takes_the_baseline_from_the_study(tmp_path) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from moo.errors import FitError, MeasureError, ScoreError, TrialError
 from moo.evaluation import Artefact, Evaluation, TrialContext
+from moo.pairing import correct_samples
 from objectives import FunctionTask, Split, Splits
 from objectives._confirm import (
     Remeasured,
-    correct_samples,
     quality_on_test,
     retrained_evaluation,
     stored_runtime,

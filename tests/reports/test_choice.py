@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from moo.problem import Problem
 from reports._choice import choose
 from reports._firmness import share_text
 from reports._gains import gain
+from reports._record import report_json
 from reports._text import change_text
 from tests.reports import samples
 
@@ -84,6 +86,20 @@ def test_it_says_what_is_gained_against_the_baseline():
         ("+1 points", "better"),
         ("-50%", "better"),
     ]
+
+
+def test_scores_on_the_same_samples_are_compared_sample_by_sample():
+    results = samples.pairs([*THREE, (0.95, 0.004)], baseline=3)
+    best = choose(results).trial
+    trials = tuple(replace(t, paired={"accuracy": [360, 3, 10]} if t is best else {}) for t in results.trials)
+    choice = choose(replace(results, trials=trials))
+    assert (
+        "On the same 360 samples accuracy differs by -1.9 points [-3.9, 0.1], p = 0.092: "
+        "3 only it has right, 10 only the baseline."
+    ) in texts(choice)["Against the baseline"]
+    recorded = json.loads(report_json(replace(results, trials=trials), choice))["candidates"]
+    paired = [one["paired_with_baseline"] for one in recorded if one["paired_with_baseline"]]
+    assert [one["accuracy"]["n_worse"] for one in paired] == [10]
 
 
 def test_without_a_baseline_no_gain_is_stated():

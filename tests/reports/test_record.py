@@ -43,7 +43,7 @@ def test_the_record_has_every_key_of_its_schema():
     ]
     assert list(found["candidates"][0]) == [
         *("id", "label", "state", "params", "metrics", "feasible", "on_front", "p_on_front", "p_feasible"),
-        *("ruled_out", "violations", "tags", "artefact", "runtime"),
+        *("ruled_out", "violations", "tags", "paired_with_baseline", "artefact", "runtime"),
     ]
     assert found["objectives"][1:] == [
         {"metric": "latency_p50", "direction": "minimize", "unit": "s", "scale": "linear"},
