@@ -52,7 +52,7 @@ def paired_difference(n: int, n_better: int, n_worse: int) -> PairedDifference:
 
     >>> found = paired_difference(360, 3, 10)
     >>> round(found.value, 4), round(found.low, 4), round(found.high, 4), round(found.p_value, 3)
-    (-0.0194, -0.0396, 0.0009, 0.092)
+    (-0.0194, -0.0395, 0.0008, 0.092)
     """
     if n < 1 or min(n_better, n_worse) < 0 or n_better + n_worse > n:
         raise ValueError(
