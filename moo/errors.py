@@ -16,6 +16,7 @@
     │   └── ScoreError           no usable score: NaN, wrong shape, undeclared metric
     ├── LostError                the process that evaluated a trial is gone: the trial is run again, once
     └── SweepError               the sweep as a whole failed: exit status 1
+        └── FullDiskError        there is no room for a trial's files
 
 `profilers` can be used without this package and has a tree of its own; what it raises is
 wrapped where a trial is evaluated.
@@ -24,6 +25,7 @@ wrapped where a trial is evaluated.
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +33,7 @@ from pathlib import Path
 __all__ = [
     "ExportError",
     "FitError",
+    "FullDiskError",
     "InputError",
     "LimitError",
     "LostError",
@@ -45,6 +48,7 @@ __all__ = [
     "TrialError",
     "describe",
     "did_you_mean",
+    "is_full_disk",
 ]
 
 
@@ -114,6 +118,24 @@ class LostError(MooError):
 
 class SweepError(MooError):
     """The sweep as a whole failed, such as when every trial did."""
+
+
+class FullDiskError(SweepError):
+    """There is no room left for a trial's files: the trial is run again when there is, once."""
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an error is, or was raised for, a disk or a quota that is used up.
+
+    >>> is_full_disk(OSError(errno.ENOSPC, "No space left on device"))
+    True
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
 
 
 def describe(error: BaseException) -> str:

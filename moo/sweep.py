@@ -22,7 +22,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.errors import FitError, InputError, LimitError, LostError, SweepError, TrialError, describe
+from moo.errors import (
+    FitError,
+    FullDiskError,
+    InputError,
+    LimitError,
+    LostError,
+    SweepError,
+    TrialError,
+    describe,
+    is_full_disk,
+)
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from moo.limits import Limits, refuse_files
 from moo.locks import TELLING, locked
@@ -155,10 +165,7 @@ class Sweep:
                 if step == "wait":
                     time.sleep(_PAUSE_S)
         except STORAGE_ERRORS as error:
-            raise SweepError(
-                f"the sweep cannot go on: {stored.first_line(error)}."
-                " What is finished is stored; the same command goes on"
-            ) from error
+            raise SweepError(_cannot_go_on(stored.first_line(error))) from error
 
     def _turn(self, n_trials: int, is_over: Callable[[], bool]) -> Literal["run", "wait", "done"]:
         """Run a trial, if there is one to run.
@@ -260,8 +267,12 @@ class Sweep:
         try:
             outcome = self._outcome(trial)
         except LostError as error:
-            self._let_go(trial_id, error)
+            _log.warning("trial %d: %s", trial.number, error)
+            self._let_go(trial_id)
             return
+        except FullDiskError:
+            self._let_go(trial_id, "there was no room for its files, twice")
+            raise
         with self._alone():
             if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
                 return  # another process took it for stale and runs it: its outcome counts
@@ -269,13 +280,12 @@ class Sweep:
             frozen = self._told(trial, trial_id, outcome)
         self._report(frozen)
 
-    def _let_go(self, trial_id: int, error: LostError) -> None:
-        """Leave a trial whose process is gone to whoever is next, or give it up after its last try."""
-        _log.warning("trial %d: %s", self._number, error)
+    def _let_go(self, trial_id: int, reason: str = workers.NO_WORD) -> None:
+        """Leave a trial that could not be evaluated to whoever is next, or give it up after its last try."""
         with self._alone():
             trial = self._storage.get_trial(trial_id)
             if trial.user_attrs.get(workers.WORKER) == self._worker:
-                workers.queue_again_or_give_up(self._storage, trial, trial_id, self._worker)
+                workers.queue_again_or_give_up(self._storage, trial, trial_id, self._worker, reason)
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep this host's other processes from taking trials away, or telling theirs, in the meantime.
@@ -324,12 +334,14 @@ class Sweep:
             self._store_failure(trial, "pruned", str(pruned) or "pruned by the task")
             self._store_partial(trial)
             return TrialState.PRUNED
-        except TrialError as error:
-            if isinstance(error, LimitError):
-                shutil.rmtree(folder, ignore_errors=True)
-            self._store_failure(trial, error.stage, str(error), folder)
         except (Exception, SystemExit) as error:
-            self._store_failure(trial, FitError.stage, describe(error), folder)
+            stage = error.stage if isinstance(error, TrialError) else FitError.stage
+            reason = str(error) if isinstance(error, TrialError) else describe(error)
+            if isinstance(error, LimitError) or is_full_disk(error):
+                shutil.rmtree(folder, ignore_errors=True)
+            if is_full_disk(error):
+                raise FullDiskError(_cannot_go_on(reason)) from error
+            self._store_failure(trial, stage, reason, folder)
         return TrialState.FAIL
 
     def _evaluation(self, trial: optuna.Trial, folder: Path) -> Evaluation:
@@ -518,3 +530,7 @@ def _is_own_and_finished(trial: FrozenTrial) -> bool:
 def baseline_failed(trial: FinishedTrial) -> str:
     """Return what is said where a sweep ends for want of its baseline."""
     return f"the baseline failed, and bounds are relative to it: {trial.stage}: {trial.reason}"
+
+
+def _cannot_go_on(reason: str) -> str:
+    return f"the sweep cannot go on: {reason}. What is finished is stored; the same command goes on"

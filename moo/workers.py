@@ -34,6 +34,7 @@ ATTEMPTS = "moo:attempts"
 GIVEN_UP_BY = "moo:given_up_by"
 
 MAX_ATTEMPTS = 2
+NO_WORD = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
 _UNSIGNED_GRACE = timedelta(seconds=60)  # asking can take seconds: a Gaussian process is fitted in it
 
 
@@ -107,21 +108,25 @@ def release_stale_trials(storage: BaseStorage, name: str) -> list[int]:
 
 
 def queue_again_or_give_up(
-    storage: BaseStorage, trial: FrozenTrial, trial_id: int, here: Mapping[str, Any]
+    storage: BaseStorage,
+    trial: FrozenTrial,
+    trial_id: int,
+    here: Mapping[str, Any],
+    reason: str = NO_WORD,
 ) -> None:
-    """Put a trial whose process is gone back in the queue; fail one that was begun as often as it may be.
+    """Put a trial that could not be evaluated back in the queue; fail one that was begun as often as it may.
 
     Args:
         storage: Where it lives.
         trial: As it was when its process was found gone.
         trial_id: Of the storage.
         here: The process that decides.
+        reason: Why it is given up, if it is.
     """
     is_done = trial.user_attrs.get(EVALUATION) is not None
     if trial.user_attrs.get(ATTEMPTS, 1) < MAX_ATTEMPTS or is_done:
         queue_again(storage, trial_id)
         return
-    reason = f"its process ended {MAX_ATTEMPTS} times without a word (killed, or out of memory)"
     storage.set_trial_user_attr(trial_id, FAILURE, {"stage": "process", "reason": reason})
     storage.set_trial_user_attr(trial_id, GIVEN_UP_BY, here)
     storage.set_trial_state_values(trial_id, TrialState.FAIL)

@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from moo.storage import open_storage
 from objectives import FunctionTask
 from tests.faults.conftest import PASSWORD
 from tests.faults.processes import WORKER, begin, finish, script
+from tests.profilers import models
 
 ONE = [StudyDirection.MINIMIZE]
 
@@ -348,24 +350,70 @@ FULL = """
 """
 
 
-@pytest.mark.parametrize("storage", ["sqlite:///study.db", "study.journal"])
-def test_a_full_disk_ends_the_sweep_in_one_line_and_nothing_finished_is_lost(tmp_path, storage) -> None:
-    path = script(tmp_path, FULL)
+def run_on_small_disk(tmp_path, size: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a folder on a disk of that size, which nobody else sees."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = f"mount -t tmpfs -o size=1m none {disk} && cd {disk} && exec {sys.executable} {path} {storage}"
+    what = shlex.join([sys.executable, *words])
+    mounted = f"mount -t tmpfs -o size={size} none {disk} && cd {disk} && exec {what}"
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted]
     try:
         subprocess.run([*command[:-1], f"mount -t tmpfs none {disk}"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"a small disk cannot be mounted here: {error}")
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///study.db", "study.journal"])
+def test_a_full_disk_ends_the_sweep_in_one_line_and_nothing_finished_is_lost(tmp_path, storage) -> None:
+    path = script(tmp_path, FULL)
+    ran = run_on_small_disk(tmp_path, "1m", str(path), storage)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert re.fullmatch(
         r"error the sweep cannot go on: .*(full|No space left).* What is finished is stored; .*", lines[0]
     ), ran.stdout
     assert lines[1].startswith("again [(0, 'complete'), (1, 'complete'), "), ran.stdout
+
+
+ARTEFACTS = """
+    import shutil, sys
+    import numpy as np
+    import moo
+    from moo.errors import SweepError
+    from objectives import Choices, OnnxTask, Split
+
+    model, storage = sys.argv[1:]
+    rows = np.random.default_rng(0).standard_normal((20, 400)).astype(np.float32)
+    deploy = Choices(threads=(1, 2), optimization=("basic", "all"))
+    task = OnnxTask(model, Split(rows, rows.argmax(1)), deploy=deploy)
+
+    def run():
+        return moo.optimize(task, maximize=["accuracy"], sampler="grid", seed=0, n_trials=4,
+                            storage=storage, folder="out")
+
+    try:
+        print("ended", [(t.number, t.state, t.reason) for t in run().results().trials])
+    except SweepError as error:
+        print("error", error)
+    print("stored", [(t.number, t.state) for t in moo.load_study(storage).results().trials])
+    shutil.copytree("out", sys.argv[1] + ".out")
+    shutil.rmtree("out")
+    print("again", [(t.number, t.state) for t in run().results().trials])
+"""
+
+
+def test_a_disk_that_is_full_of_artefacts_ends_the_sweep_and_nothing_finished_is_lost(tmp_path) -> None:
+    model = models.chain(tmp_path / "model.onnx", width=400)  # 0.6 MB
+    storage = f"sqlite:///{tmp_path}/study.db"
+    ran = run_on_small_disk(tmp_path, "1500k", str(script(tmp_path, ARTEFACTS)), str(model), storage)
+    assert ran.returncode == 0, ran.stderr
+    first, kept, again = ran.stdout.splitlines()
+    assert re.fullmatch(
+        r"error the sweep cannot go on: .*No space left.* What is finished is stored; .*", first
+    )
+    assert kept == "stored [(0, 'complete'), (1, 'complete')]"
+    assert again == "again [(0, 'complete'), (1, 'complete'), (2, 'complete'), (3, 'complete')]"
 
 
 # journal files
