@@ -43,11 +43,11 @@ class RayEngine:
     """A Ray cluster that evaluates trials, and devices in it that measure candidates.
 
     Each trial is evaluated (built, trained, exported, scored) by a process on any node with the task's
-    `resources`; there this project and whatever the task imports of installed packages must be installed, the
-    person's own modules are sent. What runs or measures a candidate does so on a *device*: a node with the
-    custom resource `moo-profiler:<name>` (`ray start --resources='{"moo-profiler:pi": 1}'`), one job at a
-    time, while work of this kind on the same machine pauses. The study, its storage, its log and all files
-    stay where the sweep was begun.
+    `resources`; there this project and whatever the task imports of installed packages must be installed, and
+    the data and models that the task reads must lie; the person's own modules are sent. Candidates are run
+    and measured on *devices*: nodes with the custom resource `moo-profiler:<name>` (`ray start
+    --resources='{"moo-profiler:pi": 1}'`), one job at a time, while work of this kind on the same machine
+    pauses. The study, its storage, its log and all files stay where the sweep was begun.
 
     A trial whose process or node is lost is run again, once. A device that is lost is waited for, two minutes
     at most.
@@ -57,7 +57,8 @@ class RayEngine:
             plain names, those of others their device's before it, as `pi_latency_p50`. None named: the one
             that the cluster has.
         address: Of the cluster, as `ray.init` takes it. None for `RAY_ADDRESS`, else the cluster that this
-            machine is a node of, else one of this machine alone, for as long as the sweep.
+            machine is a node of, else one of this machine alone, with the device `here`, for as long as the
+            sweep.
     """
 
     devices: Sequence[str] = ()
