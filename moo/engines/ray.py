@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ _log = logging.getLogger("moo")
 
 PREFIX = "moo-profiler:"
 _LOOK_S = 0.5
+_CONNECT_S = 10.0
 _OWN_DEVICE = "here"
 _SHARE = 0.001  # several sweeps may use a device: that one job measures at a time is up to its machine
 
@@ -407,8 +410,6 @@ def metric_name(label: str) -> str:
 
 
 def _ray() -> Any:
-    import os
-
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -422,6 +423,7 @@ def _ray() -> Any:
 
 def _connect(ray: Any, address: str | None) -> None:
     """Connect to the cluster, or begin one of this machine, whose one device is `here`."""
+    _refuse_silent(address or os.environ.get("RAY_ADDRESS", ""))
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         try:
@@ -433,6 +435,24 @@ def _connect(ray: Any, address: str | None) -> None:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = "the Ray cluster" if address is None else f"the Ray cluster at {address}"
         raise InputError(f"engine: {where} cannot be reached: {_first_line(error)}") from error
+
+
+def _refuse_silent(address: str) -> None:
+    """Refuse an address where nobody listens: Ray itself tries for minutes, and says so in its own words.
+
+    Raises:
+        InputError: With the address.
+    """
+    host, _, port = address.rpartition("://")[2].partition(":")
+    if not port.isdigit():
+        return  # `auto`, `local` or a name: Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise InputError(
+            f"engine: nobody answers at the Ray cluster's address {address} ({error.strerror or error}):"
+            " start one with `ray start --head`, or correct RAY_ADDRESS"
+        ) from error
 
 
 def _nodes(ray: Any) -> list[Mapping[str, float]]:

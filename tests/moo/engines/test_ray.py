@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -266,6 +267,20 @@ def test_resources_that_no_node_has_are_refused(cluster, tmp_path) -> None:
 def test_a_limit_of_memory_is_refused(cluster, tmp_path) -> None:
     with pytest.raises(InputError, match="limits: the memory of a trial is not watched on a cluster"):
         run(FunctionTask(cheap), tmp_path, limits=moo.Limits(memory_bytes=1e9))
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(
+            InputError, match=f"engine: nobody answers at the Ray cluster's address {address}"
+        ):
+            run(FunctionTask(cheap), tmp_path, engine=RayEngine(address=address))
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(InputError, match="correct RAY_ADDRESS"):
+            run(FunctionTask(cheap), tmp_path)
 
 
 def test_an_unknown_engine_is_refused(tmp_path) -> None:
