@@ -22,9 +22,11 @@ def device_table(results: Results) -> Table:
         name: {trial.number for trial in on_place(results, prefix).front}
         for prefix, name in places(results).items()
     }
-    members = {trial.number for trial in results.front}.union(*fronts.values())
-    found = [trial for trial in results.complete if trial.number in members][:MAX_ROWS]
-    trials: dict[int, FinishedTrial] = {trial.number: trial for trial in found}
+    members = set().union(*fronts.values())
+    others = [trial for trial in results.complete if trial.number in members]
+    found = dict.fromkeys(trial.number for trial in [*results.front, *others])
+    by_number = {trial.number: trial for trial in results.complete}
+    trials: dict[int, FinishedTrial] = {number: by_number[number] for number in list(found)[:MAX_ROWS]}
     if results.baseline is not None:
         trials[results.baseline.number] = results.baseline
     headings = ["candidate", "on the front of", *(one_line(metric.title) for metric in columns)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from moo.results import FinishedTrial, Results
@@ -30,6 +33,7 @@ def run_together(shares: Sequence[Share], should_stop: Callable[[], bool], aband
         BaseException: The first that a share raised.
     """
     errors: list[BaseException] = []
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()  # an interrupted join takes a thread for ended
 
     def is_over() -> bool:
         return bool(errors) or abandon.is_set() or should_stop()
@@ -39,22 +43,32 @@ def run_together(shares: Sequence[Share], should_stop: Callable[[], bool], aband
             share(is_over)
         except BaseException as error:  # raised again below, in the thread that waits
             errors.append(error)
+        finally:
+            ended.put(None)
 
-    threads = [threading.Thread(target=run, args=(share,), daemon=True) for share in shares]
+    n_begun, n_ended = 0, 0
     try:
-        for thread in threads:
-            thread.start()
-        while alive := [thread for thread in threads if thread.is_alive()]:
-            alive[0].join(_LOOK_S)
+        for share in shares:
+            n_begun += 1
+            threading.Thread(target=run, args=(share,), daemon=True).start()
+        while n_ended < n_begun:
+            n_ended += _has_one(ended, _LOOK_S)
     except BaseException:
         with interrupts_held_back():
             abandon.set()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(_GRACE_S)
+            until = time.monotonic() + _GRACE_S
+            while n_ended < n_begun and time.monotonic() < until:
+                n_ended += _has_one(ended, _LOOK_S)
         raise
     if errors:
         raise errors[0]
+
+
+def _has_one(ended: queue.SimpleQueue[None], wait_s: float) -> bool:
+    with contextlib.suppress(queue.Empty):
+        ended.get(timeout=wait_s)
+        return True
+    return False
 
 
 class OneAtATime:

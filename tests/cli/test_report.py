@@ -118,7 +118,7 @@ def test_of_many_objectives_the_first_are_told_on_the_terminal(moo, out, tmp_pat
         csv.writer(file).writerows([names, range(30), range(1, 31)])
     done = moo("report", str(table), *(f"--minimize={name}" for name in names), "--out", str(out))
     assert done.status == 0
-    assert "Recommended: trial 0 (m0 0, m1 1, m2 2, m3 3, m4 4, m5 5, 24 more)." in done.out
+    assert "Recommended: row 0 (m0 0, m1 1, m2 2, m3 3, m4 4, m5 5, 24 more)." in done.out
 
 
 def test_where_nothing_is_complete_it_is_said_so(moo, out, tmp_path) -> None:

@@ -54,7 +54,7 @@ TASK = """
 
     optuna.Study.ask = asked
     optuna.Study.tell = dying("tell", optuna.Study.tell)
-    objectives._torch.export_onnx = dying("export", objectives._torch.export_onnx)
+    objectives._torch.Exporter.write = dying("export", objectives._torch.Exporter.write)
 
     class Profiler(OnnxRuntimeProfiler):
         measure = dying("measure", OnnxRuntimeProfiler.measure)

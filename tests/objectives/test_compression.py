@@ -169,7 +169,8 @@ def test_the_bits_of_the_weights_are_those_asked_for(source, target, precision, 
 
 
 def test_a_static_product_is_the_one_rounded_by_hand(source, target) -> None:
-    compress(source, target, Compression.parse("int8-static:full-range"), {"x": ROWS})
+    facts = compress(source, target, Compression.parse("int8-static"), {"x": ROWS})
+    most = 64 if facts.reduce_range else 127  # as the processor allows
     y = ROWS @ WEIGHTS
 
     def rounded(array: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -178,8 +179,8 @@ def test_a_static_product_is_the_one_rounded_by_hand(source, target) -> None:
         zero = np.rint(-min(low, 0) / scale)
         return (np.clip(np.rint(array / scale) + zero, 0, 255) - zero) * scale
 
-    weight_scale = np.abs(WEIGHTS).max() / 127
-    weights = np.clip(np.rint(WEIGHTS / weight_scale), -127, 127) * weight_scale
+    weight_scale = np.abs(WEIGHTS).max() / most
+    weights = np.clip(np.rint(WEIGHTS / weight_scale), -most, most) * weight_scale
     expected = rounded(rounded(ROWS, ROWS.min(), ROWS.max()) @ weights, y.min(), y.max())
     step = (y.max() - y.min()) / 255
     (got,) = run(target, x=ROWS)

@@ -308,5 +308,5 @@ def test_a_candidate_is_measured_in_further_runtimes_under_their_names(context, 
     evaluation = task.evaluate(trial, context)
     assert evaluation.metrics["latency_p50"].value == 0.001
     assert evaluation.metrics["batched_latency_p50"].value == 0.008
-    assert evaluation.metrics["batched_device_memory"].reason == "not measured in the runtime batched"
+    assert evaluation.metrics["batched_device_memory"].reason == "not measured in batched"
     assert (context.folder / "in-batched" / "samples.npz").is_file()

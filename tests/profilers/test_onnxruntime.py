@@ -65,7 +65,6 @@ def test_calls_too_short_to_time_alone_are_timed_in_blocks(tmp_path) -> None:
     measurement = PROFILER.measure(models.chain(tmp_path / "m.onnx"), Runtime())
     (launch,) = measurement.launches
     assert launch.calls_per_block > 1
-    assert np.median(launch.latency_ns) >= 25_000  # 50 us, but for a machine that was slow during the warm-up
     assert measurement.latency(0.5).value < 50e-6
     assert measurement.latency(0.95).value is None
     assert measurement.latency(0.95).high >= measurement.latency(0.5).value

@@ -262,8 +262,8 @@ def test_a_probability_is_never_shown_as_certain():
 
 def test_what_was_measured_on_several_devices_stands_side_by_side():
     table = device_table(pages.on_devices())
-    assert table.headings == ("candidate", "latency p50", "latency p50 (gpu)")
-    assert [cell.text for cell in table.rows[0]] == ["trial 1", "2 ms", "200 us"]
+    assert table.headings == ("candidate", "on the front of", "latency p50", "latency p50 (gpu)")
+    assert [cell.text for cell in table.rows[0]] == ["trial 1", "the first, gpu", "2 ms", "200 us"]
     assert device_table(samples.digits()).rows == ()
 
 
