@@ -35,6 +35,8 @@ _HOMES = {
     "optimize": "moo.study",
 }
 
+_PARTS = ("decision", "engines", "errors", "importances", "pareto", "samplers", "tracking")
+
 __all__ = [
     "Constraint",
     "Estimate",
@@ -54,10 +56,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in ("errors", "pareto", "samplers"):
+    if name in _PARTS:
         return import_module(f"moo.{name}")
     raise AttributeError(f"module 'moo' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__", "errors", "pareto", "samplers"])
+    return sorted([*__all__, "__version__", *_PARTS])

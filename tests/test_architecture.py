@@ -87,7 +87,7 @@ def test_pymoo_is_imported_in_one_file_at_most() -> None:
     assert len(users) <= 1
 
 
-@pytest.mark.parametrize("package", [*OURS, "moo.pareto", "moo.samplers"])
+@pytest.mark.parametrize("package", [*OURS, "moo.engines", "moo.pareto", "moo.samplers"])
 def test_a_package_lists_its_public_names_sorted_and_has_each(package: str) -> None:
     module = importlib.import_module(package)
     constants_first = sorted(
