@@ -320,12 +320,11 @@ class _Seat:
         """Give the process a trial; one lost since its last is replaced, which is no try of this one."""
         if self._actor is not None:
             try:
-                self._get(self._actor.begin.remote(assignment))
+                self._get(self._actor.node.remote())
             except LostError:
                 self._leave()
-            else:
-                return
-        self._begin(lambda: False)
+        if self._actor is None:
+            self._begin(lambda: False)
         self._get(self._actor.begin.remote(assignment))
 
     def _talk(self, trial: optuna.Trial, context: TrialContext) -> Outcome:

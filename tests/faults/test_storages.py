@@ -406,7 +406,7 @@ ARTEFACTS = """
 def test_a_disk_that_is_full_of_artefacts_ends_the_sweep_and_nothing_finished_is_lost(tmp_path) -> None:
     model = models.chain(tmp_path / "model.onnx", width=400)  # 0.6 MB
     storage = f"sqlite:///{tmp_path}/study.db"
-    ran = run_on_small_disk(tmp_path, "1500k", str(script(tmp_path, ARTEFACTS)), str(model), storage)
+    ran = run_on_small_disk(tmp_path, "1900k", str(script(tmp_path, ARTEFACTS)), str(model), storage)
     assert ran.returncode == 0, ran.stderr
     first, kept, again = ran.stdout.splitlines()
     assert re.fullmatch(
