@@ -72,7 +72,7 @@ class RayEngine:
         """Connect to the cluster, for as long as the context.
 
         Raises:
-            InputError: If Ray is not installed, the cluster cannot be reached, or a name of a device cannot be.
+            InputError: If Ray is not installed, it cannot be reached, or a name of a device cannot be.
         """
         for label in self.devices:
             if re.fullmatch(r"[A-Za-z]\w*([.-]\w+)*", label) is None:
