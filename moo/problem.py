@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -126,7 +127,7 @@ class Constraint:
         """Whether the bound needs the baseline's value."""
         return self.relation != "absolute"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name under which the trial's constraint value is stored."""
         return str(self)

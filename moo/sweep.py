@@ -118,7 +118,6 @@ class Sweep:
         self._log = log or StudyLog(root)
         self._window: Window = window or QuietWindow(root, on_wait=self._tell_wait)
         self._limits = limits
-        self._window = QuietWindow(root, on_wait=self._tell_wait)
         self._worker = workers.worker_identity()
         self._baseline: Mapping[str, Estimate] | None = None
         self._baseline_correct: Mapping[str, NDArray[np.bool_]] = {}
@@ -178,7 +177,7 @@ class Sweep:
             with locked(self._root / _ASK_LOCK):
                 work.enter_context(self._window.working())
                 step = "done" if is_over() else self._next_step(n_trials)
-                if step == "done" or self._is_exhausted():
+                if step == "done":
                     return "done"
                 if step == "wait":
                     return "wait"
@@ -192,11 +191,11 @@ class Sweep:
 
     # what to do next
 
-    def _is_exhausted(self) -> bool:
+    def _is_exhausted(self, trials: list[FrozenTrial]) -> bool:
         """Whether nothing is queued and every configuration of a finite space has been tried."""
-        if any(trial.state == TrialState.WAITING for trial in self._unsettled(self._trials())):
+        if any(trial.state == TrialState.WAITING for trial in self._unsettled(trials)):
             return False
-        reason = self._space.exhausted(self._study)
+        reason = self._space.exhausted(self._study, trials)
         if reason is not None:
             _log.warning("%s: the search ends", reason)
         return reason is not None
@@ -214,9 +213,12 @@ class Sweep:
         if n_finished + len(running) >= n_trials:
             is_unsigned = any(not trial.user_attrs.get(workers.WORKER) for trial in running)
             return "wait" if is_unsigned else "done"
-        if self._baseline is None and self._find_baseline(trials) == "elsewhere":
-            return "wait" if self._problem.needs_baseline else "run"
-        return "run"
+        where = "known" if self._baseline is not None else self._find_baseline(trials)
+        if where == "here":
+            return "run"  # it is in the queue
+        if self._is_exhausted(trials):
+            return "done"
+        return "wait" if where == "elsewhere" and self._problem.needs_baseline else "run"
 
     def _unsettled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials from the first one on that is not finished; count those before it just once.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial
 
 from moo.samplers._history import History, Observations
 
@@ -54,7 +57,12 @@ class SpaceWatch:
     def __init__(self) -> None:
         self._history = History()
 
-    def exhausted(self, study: optuna.Study) -> str | None:
-        """Return a sentence where every configuration of a finite space has been tried, else None."""
-        self._history.read(study)
+    def exhausted(self, study: optuna.Study, trials: Sequence[FrozenTrial] | None = None) -> str | None:
+        """Return a sentence where every configuration of a finite space has been tried, else None.
+
+        Args:
+            study: The study.
+            trials: All of its trials, where they have just been read.
+        """
+        self._history.read(study, trials)
         return exhaustion(self._history)

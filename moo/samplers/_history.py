@@ -191,9 +191,10 @@ class History:
         self._absences: tuple[tuple[BoolArray, CodeArray], ...] = ()
         self._warned = False
 
-    def read(self, study: optuna.Study) -> None:
-        """Take in what is new in the study."""
-        trials = study.get_trials(deepcopy=False)
+    def read(self, study: optuna.Study, trials: Sequence[FrozenTrial] | None = None) -> None:
+        """Take in what is new in the study, of which all trials may be given if they have just been read."""
+        if trials is None:
+            trials = study.get_trials(deepcopy=False)
         signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in study.directions]
         self._n_objectives = len(signs)
         self._states.extend([TrialState.WAITING] * (len(trials) - len(self._states)))
