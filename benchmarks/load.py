@@ -2,9 +2,10 @@
 
 What remains of a trial is what a sweep itself costs: asking, storing, telling. For each sampler one process
 runs a study on an SQLite file; with `--storage URL` of a PostgreSQL, `--workers` processes run one study
-together. Time and memory are noted as trials finish, so that growth shows. In the end each trial must be
-there once, finished, with a configuration of its own: else there is an error and no line. A sweep that
-reaches its time limit is checked and noted with as many trials as it had.
+together. Beside them run Optuna's own samplers in Optuna's own loop, on an SQLite file too. Time and memory
+are noted as trials finish, so that growth shows. In the end each trial must be there once, finished, and ours
+with a configuration of its own: else there is an error and no line. A sweep that reaches its time limit is
+checked and noted with as many trials as it had.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
+from optuna.trial import FrozenTrial, TrialState
 
 import moo
 from moo.results import FinishedTrial, Results
@@ -29,6 +33,7 @@ from objectives import FunctionTask
 RESULTS = Path(__file__).with_name("results")
 ROWS = RESULTS / "load.jsonl"
 SAMPLERS = ("random", "tpe", "nsga2", "ehvi", "auto")
+PEERS = ("optuna random", "optuna tpe", "optuna nsga2")
 STEPS = (100, 300, 1000, 3000, 10_000)
 
 
@@ -55,7 +60,7 @@ class Notes:
     def begun(self, results: Results, n_trials: int) -> None:
         """Begin to count."""
 
-    def trial_finished(self, trial: FinishedTrial) -> None:  # noqa: ARG002  # as an observer is told
+    def trial_finished(self, trial: FinishedTrial | FrozenTrial) -> None:  # noqa: ARG002  # as an observer is told
         """Note where a step is reached."""
         self._n_finished += 1
         if self._n_finished in self._steps:
@@ -73,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds a sweep")
-    parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=SAMPLERS)
+    parser.add_argument("--samplers", nargs="*", default=[*SAMPLERS, *PEERS], choices=[*SAMPLERS, *PEERS])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--storage", help="a database; by default an SQLite file in a temporary folder")
     parser.add_argument("--rows", type=Path, default=ROWS)
@@ -108,26 +113,34 @@ def sweep(
     notes = Notes([step for step in STEPS if step < n_trials])
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        study = moo.optimize(
-            FunctionTask(nothing, name=f"load-{sampler}-{os.getpid()}"),
-            maximize=["accuracy"],
-            minimize=["latency_p50"],
-            n_trials=n_trials,
-            timeout_s=limit_s,
-            sampler=sampler,
-            seed=0,
-            storage=storage,
-            folder=folder,
-            n_workers=n_workers,
-            observer=notes,
-        )
+        if sampler in PEERS:
+            study = peer(sampler, n_trials, limit_s, f"sqlite:///{folder}/study.db", notes)
+            n_finished = len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+        else:
+            ours = moo.optimize(
+                FunctionTask(nothing, name=f"load-{sampler}-{os.getpid()}"),
+                maximize=["accuracy"],
+                minimize=["latency_p50"],
+                n_trials=n_trials,
+                timeout_s=limit_s,
+                sampler=sampler,
+                seed=0,
+                storage=storage,
+                folder=folder,
+                n_workers=n_workers,
+                observer=notes,
+            )
+            study, n_finished = ours.optuna_study, len(ours.results().complete)
         seconds = time.perf_counter() - begun
         notes.note()
-        n_done = check(study, n_trials)
+        n_done, n_repeated = check(study, n_finished, n_trials)
+        if n_repeated and sampler not in PEERS:
+            raise RuntimeError(f"{n_repeated} configurations were tried twice")
     row = {
         "sampler": sampler,
         "n_trials": n_done,
         "n_asked": n_trials,
+        "n_repeated": n_repeated,
         "n_workers": n_workers,
         "storage": (storage or "sqlite").partition(":")[0],
         "seconds": round(seconds, 1),
@@ -139,25 +152,38 @@ def sweep(
         file.write(json.dumps(row) + "\n")
 
 
-def check(study: moo.Study, n_trials: int) -> int:
-    """Return how many trials there are; each must be complete, once, and a configuration of its own.
+def peer(name: str, n_trials: int, limit_s: float, url: str, notes: Notes) -> optuna.Study:
+    """Run the same trials with one of Optuna's samplers, by Optuna alone, and return the study."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = {
+            "optuna random": optuna.samplers.RandomSampler,
+            "optuna tpe": optuna.samplers.TPESampler,
+            "optuna nsga2": optuna.samplers.NSGAIISampler,
+        }[name](seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], storage=url, sampler=sampler)
+    study.optimize(
+        lambda trial: tuple(nothing(trial).values()),
+        n_trials=n_trials,
+        timeout=limit_s,
+        callbacks=[lambda _, trial: notes.trial_finished(trial)],
+    )
+    return study
+
+
+def check(study: optuna.Study, n_finished: int, n_trials: int) -> tuple[int, int]:
+    """Return how many trials there are, and how many of them repeat a configuration; each is complete, once.
 
     Raises:
         RuntimeError: If anything was lost or doubled.
     """
-    trials = study.optuna_study.get_trials(deepcopy=False)
+    trials = study.get_trials(deepcopy=False)
     numbers = [trial.number for trial in trials]
+    if numbers != list(range(n_finished)) or n_finished > n_trials:
+        raise RuntimeError(f"{len(trials)} trials of {n_trials}, {n_finished} complete")
     configurations = {json.dumps(trial.params, sort_keys=True) for trial in trials}
-    is_whole = (
-        numbers == list(range(len(trials)))
-        and len(study.results().complete) == len(configurations) == len(trials) <= n_trials
-    )
-    if not is_whole:
-        raise RuntimeError(
-            f"{len(trials)} trials of {n_trials}, {len(study.results().complete)} complete,"
-            f" {len(configurations)} configurations"
-        )
-    return len(trials)
+    return n_finished, n_finished - len(configurations)
 
 
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -180,10 +206,11 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
                 "sampler": row["sampler"],
                 "storage": row["storage"],
                 "workers": row["n_workers"],
-                "trials": f"{row['n_trials']} of {row['n_asked']}",
+                "trials": f"{row['n_trials']:,} of {row['n_asked']:,}",
+                "repeated": str(row["n_repeated"]),
                 "ms a trial": ", ".join(each),
                 "MiB": ", ".join(memory),
-                "load": row["load_average"],
+                "load": f"{row['load_average']:.1f}",
             }
         )
     return (
@@ -192,8 +219,8 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         " next, and the memory of the process (with several workers, of the one that leads them) at each."
         " Load is the machine's average over 5 minutes at the end, this sweep included: above the number of"
         " cores, others took part of them and times are too long. In each line every trial was there once,"
-        " complete, with a configuration of its own; where there are fewer trials than asked for,"
-        " the time limit came first.\n\n"
+        " complete; repeated are those whose configuration an earlier one had. Where there are fewer trials"
+        " than asked for, the time limit came first.\n\n"
         f"{markdown(pd.DataFrame(table))}\n\n{rows[0]['n_cores']} cores. {versions()}\n\n"
         "`python -m benchmarks.load`\n"
     )
