@@ -13,7 +13,7 @@ import pytest
 import moo
 from tests.profilers import models
 
-pytestmark = pytest.mark.xdist_group("readme")  # one process runs them all, in order
+one_after_the_other = pytest.mark.xdist_group("readme")  # one process runs them all, in order
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,12 +30,22 @@ def run(words: list[str], folder: Path, **environment: str) -> subprocess.Comple
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A folder with the README's task in it, after the README's `moo run`."""
-    place = tmp_path_factory.mktemp("readme")
+def with_task(place: Path) -> Path:
+    """Put the README's task into a folder."""
     (place / "my_task.py").write_text(blocks("python")[0])
     return place
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with the README's task in it, in which the README's `moo run` is run first."""
+    return with_task(tmp_path_factory.mktemp("readme"))
+
+
+@pytest.fixture
+def own_folder(tmp_path) -> Path:
+    """A folder with the README's task in it."""
+    return with_task(tmp_path)
 
 
 NEED_A_MODEL = ("moo profile", "moo compare", "moo doctor")
@@ -61,6 +71,7 @@ def test_make_demo_searches_and_reports(tmp_path) -> None:
     assert {"index.html", "front.png", "candidates.csv", "report.json"} <= {f.name for f in out.iterdir()}
 
 
+@one_after_the_other
 @pytest.mark.slow
 def test_the_task_and_its_command_run_as_written(folder) -> None:
     command = next(block for block in blocks("sh") if block.startswith("moo run"))
@@ -70,6 +81,7 @@ def test_the_task_and_its_command_run_as_written(folder) -> None:
     assert (folder / "moo-runs" / "perceptron" / "index.html").exists()
 
 
+@one_after_the_other
 @pytest.mark.slow
 def test_the_python_that_follows_resumes_the_same_study(folder) -> None:
     (script,) = (block for block in blocks("python") if "print(front[[" in block)
@@ -80,6 +92,7 @@ def test_the_python_that_follows_resumes_the_same_study(folder) -> None:
     assert len(moo.load_study(url).optuna_study.trials) == 12
 
 
+@one_after_the_other
 @pytest.mark.slow
 def test_the_second_look_confirms_what_was_found(folder) -> None:
     (command,) = (block for block in blocks("sh") if block.startswith("moo confirm"))
@@ -101,6 +114,7 @@ def test_the_report_of_a_table_is_written_as_shown(tmp_path) -> None:
     assert (tmp_path / "zoo" / "index.html").exists()
 
 
+@one_after_the_other
 @pytest.mark.slow
 def test_what_is_shipped_is_verified(folder) -> None:
     (both,) = (block for block in blocks("sh") if block.startswith("moo bundle"))
@@ -114,9 +128,9 @@ def test_what_is_shipped_is_verified(folder) -> None:
 
 
 @pytest.mark.slow
-def test_what_costs_too_much_is_not_trained_and_halving_stops_others(folder) -> None:
+def test_what_costs_too_much_is_not_trained_and_halving_stops_others(own_folder) -> None:
     (script,) = (block for block in blocks("python") if "halving:" in block)
-    done = run([sys.executable, "-c", script], folder)
+    done = run([sys.executable, "-c", script], own_folder)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 10
@@ -125,21 +139,21 @@ def test_what_costs_too_much_is_not_trained_and_halving_stops_others(folder) -> 
 
 
 @pytest.mark.slow
-def test_one_training_serves_all_deployments_of_the_task_that_says_so(folder) -> None:
+def test_one_training_serves_all_deployments_of_the_task_that_says_so(own_folder) -> None:
     (script,) = (block for block in blocks("python") if "class Deployed" in block)
-    (folder / "deployed.py").write_text(script)
+    (own_folder / "deployed.py").write_text(script)
     words = "moo run deployed.py:Deployed --trials 1 --seed 0 --maximize accuracy --minimize latency_p50"
-    done = run(words.split(), folder)
+    done = run(words.split(), own_folder)
     assert done.returncode == 0, done.stderr
     assert "6 trials, 6 complete" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_task_with_a_metric_of_its_own_runs(folder) -> None:
+def test_the_task_with_a_metric_of_its_own_runs(own_folder) -> None:
     (addition,) = (block for block in blocks("python") if "class Calibrated" in block)
-    (folder / "calibrated.py").write_text("from my_task import Perceptron\n" + addition)
+    (own_folder / "calibrated.py").write_text("from my_task import Perceptron\n" + addition)
     objectives = "--maximize accuracy --minimize brier --minimize latency_p50"
-    done = run(f"moo run calibrated.py:Calibrated --trials 2 {objectives}".split(), folder)
+    done = run(f"moo run calibrated.py:Calibrated --trials 2 {objectives}".split(), own_folder)
     assert done.returncode == 0, done.stderr
     assert "brier" in done.stdout
 

@@ -5,15 +5,14 @@ import shlex
 import pytest
 
 from tests.faults.conftest import PASSWORD, postgresql, postgresql_server  # noqa: F401  # fixtures
-from tests.test_readme import blocks, run
+from tests.test_readme import blocks, run, with_task
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # `ray stop` ends every cluster there is
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "my_task.py").write_text(blocks("python")[0])
-    return tmp_path
+    return with_task(tmp_path)
 
 
 def block_with(option: str) -> list[list[str]]:
@@ -46,6 +45,7 @@ def test_a_team_on_postgresql(folder, postgresql) -> None:  # noqa: F811
     assert PASSWORD not in done.stdout + done.stderr
 
 
+@pytest.mark.xdist_group("ray")  # `ray stop` ends every cluster there is
 def test_a_ray_cluster_with_a_device(folder) -> None:
     pytest.importorskip("ray", reason="needs ray: pip install 'moo-deploy[ray]'")
     start, sweep, stop = block_with("--engine ray")
