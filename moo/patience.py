@@ -108,6 +108,9 @@ class PatientStorage(BaseStorage):
             succeeds: ending a sweep does not wait again.
         clock: Seconds from any origin.
         sleep: Waits for some seconds.
+
+    Attributes:
+        begun: The trial that was last begun by this object; whoever asks for one may forget it before.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class PatientStorage(BaseStorage):
         self._sleep = sleep
         self._pid = os.getpid()
         self._is_given_up = False
+        self.begun: int | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -210,7 +214,10 @@ class PatientStorage(BaseStorage):
     # trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        return self._patiently(lambda: self._storage.create_new_trial(study_id, template_trial))
+        trial_id = self._patiently(lambda: self._storage.create_new_trial(study_id, template_trial))
+        if template_trial is None:
+            self.begun = trial_id
+        return trial_id
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -239,7 +246,10 @@ class PatientStorage(BaseStorage):
                     return True  # the first attempt did it, and its answer was lost
                 raise
 
-        return self._patiently(told)
+        is_set = self._patiently(told)
+        if state == TrialState.RUNNING and is_set:
+            self.begun = trial_id
+        return is_set
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         self._patiently(

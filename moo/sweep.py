@@ -50,7 +50,7 @@ from moo.outcome import (
     with_waited,
 )
 from moo.pairing import PAIRED, correct_samples, paired_counts
-from moo.patience import hurried
+from moo.patience import PatientStorage, hurried
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
 from moo.quiet import QuietWindow, Waiting, Window
@@ -181,8 +181,9 @@ class Sweep:
                     return "done"
                 if step == "wait":
                     return "wait"
-                trial = self._study.ask()
-                self._number, trial_id = trial.number, self._trial_id(trial.number)
+                with self._asking():
+                    trial = self._study.ask()
+                    self._number, trial_id = trial.number, self._trial_id(trial.number)
                 with self._handed_back(trial_id):
                     self._sign(trial)
             with self._handed_back(trial_id):
@@ -286,8 +287,12 @@ class Sweep:
         """Leave a trial that could not be evaluated to whoever is next, or give it up after its last try."""
         with self._alone():
             trial = self._storage.get_trial(trial_id)
-            if trial.user_attrs.get(workers.WORKER) == self._worker:
-                workers.queue_again_or_give_up(self._storage, trial, trial_id, self._worker, reason)
+            if trial.user_attrs.get(workers.WORKER) != self._worker:
+                return
+            workers.queue_again_or_give_up(self._storage, trial, trial_id, self._worker, reason)
+            left = self._storage.get_trial(trial_id)
+        if left.state.is_finished():
+            self._report(left)
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep this host's other processes from taking trials away, or telling theirs, in the meantime.
@@ -308,6 +313,29 @@ class Sweep:
             attempt=trial.user_attrs[workers.ATTEMPTS],
             is_baseline=bool(trial.user_attrs.get(stored.BASELINE)),
         )
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Put the trial that was begun back in the queue where asking for it is cut off.
+
+        Nobody has signed it yet: the others would wait for a minute, in case somebody is about to.
+        """
+        storage = self._storage
+        if not isinstance(storage, PatientStorage):
+            yield
+            return
+        storage.begun = None
+        try:
+            yield
+        except BaseException:
+            with (
+                interrupts_held_back(),
+                hurried(storage),
+                contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError),
+            ):
+                if storage.begun is not None:
+                    workers.queue_again(storage, storage.begun)
+            raise
 
     @contextlib.contextmanager
     def _handed_back(self, trial_id: int) -> Iterator[None]:

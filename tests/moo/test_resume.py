@@ -18,7 +18,7 @@ import moo
 from moo import storage as stored
 from moo import workers
 from moo.cli._interrupt import Interrupt
-from moo.errors import InputError, StudyMismatchError, SweepError, TaskLoadError
+from moo.errors import InputError, LostError, StudyMismatchError, SweepError, TaskLoadError
 from moo.evaluation import Evaluation
 from moo.outcome import forget_variants, keep_variants, kept_variants
 from objectives import FunctionTask, Task
@@ -176,6 +176,74 @@ def test_an_interrupt_that_comes_again_does_not_cut_off_the_handing_back(tmp_pat
         sweep(tmp_path, FunctionTask(stops_at_once, name="stops"))
     (trial,) = moo.load_study(url(tmp_path)).optuna_study.trials
     assert (trial.state, trial.user_attrs[workers.ATTEMPTS]) == (optuna.trial.TrialState.WAITING, 0)
+
+
+def interrupted_asking(monkeypatch, number: int) -> None:
+    """Have the sampler interrupted once, while it proposes the trial of that number."""
+    propose = optuna.samplers.RandomSampler.before_trial
+    interrupts = [number]
+
+    def interrupted(self, study, trial):
+        if trial.number in interrupts:
+            interrupts.clear()
+            raise KeyboardInterrupt
+        return propose(self, study, trial)
+
+    monkeypatch.setattr(optuna.samplers.RandomSampler, "before_trial", interrupted)
+
+
+def test_an_interrupt_while_a_trial_is_asked_for_leaves_it_to_whoever_is_next(tmp_path, monkeypatch) -> None:
+    interrupted_asking(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path)
+    trials = moo.load_study(url(tmp_path)).optuna_study.trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "WAITING"]
+    assert workers.ATTEMPTS not in trials[1].user_attrs  # it was no try
+    study = sweep(tmp_path)  # at once, no minute later
+    assert [t.number for t in study.results().complete] == [0, 1, 2, 3]
+    assert len(study.optuna_study.trials) == 4
+
+
+def test_a_trial_that_waited_and_was_asked_for_in_vain_keeps_its_tries(tmp_path, monkeypatch) -> None:
+    study = sweep(tmp_path, n_trials=1)
+    study.optuna_study.enqueue_trial({"width": 7}, user_attrs={workers.ATTEMPTS: 1})
+    interrupted_asking(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path)
+    trial = moo.load_study(url(tmp_path)).optuna_study.trials[1]
+    assert (trial.state.name, trial.user_attrs[workers.ATTEMPTS]) == ("WAITING", 1)
+    assert sweep(tmp_path).results().trials[1].params == {"width": 7}
+
+
+class Watching:
+    """An observer that takes note of what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str, str | None]] = []
+
+    def begun(self, results, n_trials) -> None:
+        pass
+
+    def trial_finished(self, trial) -> None:
+        self.told.append((trial.number, trial.state, trial.reason))
+
+
+def test_a_trial_given_up_after_its_process_was_lost_twice_is_told_to_the_observer(tmp_path) -> None:
+    class Lost(FunctionTask):
+        """Loses the process of trial 1 each time, as an engine of several machines may."""
+
+        def evaluate(self, trial, context):
+            if trial.number == 1:
+                raise LostError("the node is gone")
+            return super().evaluate(trial, context)
+
+    observer = Watching()
+    sweep(tmp_path, Lost(cheap, name="lost"), observer=observer)
+    given_up = [told for told in observer.told if told[1] == "failed"]
+    assert given_up == [(1, "failed", workers.NO_WORD)]
+    assert sorted(told[0] for told in observer.told) == [0, 1, 2, 3]
+    log = (tmp_path / "out" / "log.jsonl").read_text()
+    assert log.count('"event": "trial_failed"') == 1
 
 
 def test_a_disk_that_gives_out_ends_the_sweep_in_one_line_and_it_can_go_on(tmp_path) -> None:
