@@ -46,6 +46,7 @@ __all__ = [
     "SweepError",
     "TaskLoadError",
     "TrialError",
+    "cannot_go_on",
     "describe",
     "did_you_mean",
     "is_full_disk",
@@ -122,6 +123,15 @@ class SweepError(MooError):
 
 class FullDiskError(SweepError):
     """There is no room left for a trial's files: the trial is run again when there is, once."""
+
+
+def cannot_go_on(reason: str) -> str:
+    """Return what a `SweepError` says where the storage or the disk gave out.
+
+    >>> cannot_go_on("disk full")
+    'the sweep cannot go on: disk full. What is finished is stored; the same command goes on'
+    """
+    return f"the sweep cannot go on: {reason}. What is finished is stored; the same command goes on"
 
 
 def is_full_disk(error: BaseException) -> bool:

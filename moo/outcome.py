@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_REASON",
     "VARIANT",
+    "Variants",
     "forget_variants",
     "judged",
     "keep_variants",
@@ -45,6 +46,7 @@ _WAITED: Mapping[Waiting, str] = {"measurement": "wait", "work": "paused"}
 """What an evaluation's seconds call a wait."""
 
 Variants = Sequence[tuple[Mapping[str, Any], Evaluation]]
+"""The parameters that differ, and the evaluation."""
 
 
 def judged(

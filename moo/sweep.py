@@ -3,61 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-import shutil
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import optuna
 import sqlalchemy.exc
-from numpy.typing import NDArray
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.errors import (
-    FitError,
-    FullDiskError,
-    InputError,
-    LimitError,
-    LostError,
-    SweepError,
-    TrialError,
-    describe,
-    is_full_disk,
-)
-from moo.evaluation import Estimate, Evaluation, TrialContext
-from moo.limits import Limits, refuse_files
+from moo.attempt import Attempt, Baseline, Setting
+from moo.errors import FullDiskError, LostError, SweepError, cannot_go_on
+from moo.limits import Limits
 from moo.locks import TELLING, locked
 from moo.log import StudyLog
-from moo.outcome import (
-    MAX_REASON,
-    VARIANT,
-    forget_variants,
-    judged,
-    keep_variants,
-    kept_variants,
-    known_bounds,
-    noise,
-    variant_trial,
-    with_waited,
-)
-from moo.pairing import PAIRED, correct_samples, paired_counts
+from moo.outcome import VARIANT, Variants, forget_variants, variant_trial
+from moo.pairing import paired_counts
 from moo.patience import PatientStorage, hurried
 from moo.problem import Problem
 from moo.pruning import NoPruning, Pruner
 from moo.quiet import QuietWindow, Waiting, Window
 from moo.results import FinishedTrial, commonest_failures
-from moo.samplers import NOISE, SpaceWatch, trial_seed
+from moo.samplers import SpaceWatch
 from moo.signals import interrupts_held_back
-from moo.staging import Staging
 from moo.task import Observer, Task
 
 __all__ = ["STORAGE_ERRORS", "Sweep", "baseline_failed"]
@@ -109,18 +82,22 @@ class Sweep:
         self._problem = problem
         self._task = task
         self._root = root
-        self._seed = seed
         self._observer = observer
-        self._pruner = pruner or NoPruning()
-        self._staging: Staging | None = None  # of the trial that runs
-        self._evaluated: Evaluation | None = None  # the same trial's
-        self._number = 0  # the same trial's
+        self._number = 0  # of the trial that runs
         self._log = log or StudyLog(root)
         self._window: Window = window or QuietWindow(root, on_wait=self._tell_wait)
-        self._limits = limits
         self._worker = workers.worker_identity()
-        self._baseline: Mapping[str, Estimate] | None = None
-        self._baseline_correct: Mapping[str, NDArray[np.bool_]] = {}
+        self._baseline = Baseline()
+        self._setting = Setting(
+            problem=problem,
+            task=task,
+            root=root,
+            seed=seed,
+            pruner=pruner or NoPruning(),
+            limits=limits,
+            window=self._window,
+            baseline=self._baseline,
+        )
         self._space = SpaceWatch()
         self._n_settled = 0  # of the study's first trials: all of them are finished
         self._n_own = 0  # of those, the ones that are no variants
@@ -164,7 +141,7 @@ class Sweep:
                 if step == "wait":
                     time.sleep(_PAUSE_S)
         except STORAGE_ERRORS as error:
-            raise SweepError(_cannot_go_on(stored.first_line(error))) from error
+            raise SweepError(cannot_go_on(stored.first_line(error))) from error
 
     def _turn(self, n_trials: int, is_over: Callable[[], bool]) -> Literal["run", "wait", "done"]:
         """Run a trial, if there is one to run.
@@ -214,7 +191,7 @@ class Sweep:
         if n_finished + len(running) >= n_trials:
             is_unsigned = any(not trial.user_attrs.get(workers.WORKER) for trial in running)
             return "wait" if is_unsigned else "done"
-        where = "known" if self._baseline is not None else self._find_baseline(trials)
+        where = "known" if self._baseline.metrics is not None else self._find_baseline(trials)
         if where == "here":
             return "run"  # it is in the queue
         if self._is_exhausted(trials):
@@ -244,7 +221,7 @@ class Sweep:
         for trial in ours:
             finished = stored.finished_trial(trial) if trial.state == TrialState.COMPLETE else None
             if finished is not None and finished.evaluation is not None:
-                self._know_baseline(finished.evaluation)
+                self._baseline.know(self._root, finished.evaluation)
                 return "known"
         if any(trial.state == TrialState.RUNNING for trial in ours):
             return "elsewhere"
@@ -267,8 +244,9 @@ class Sweep:
 
     def _run_trial(self, trial: optuna.Trial, trial_id: int) -> None:
         begun = time.monotonic()
+        attempt = Attempt(trial, self._setting, stage_ended=self._tell_stage)
         try:
-            outcome = self._outcome(trial)
+            outcome = attempt.outcome(self._trials)
         except LostError as error:
             _log.warning("trial %d: %s", trial.number, error)
             self._let_go(trial_id)
@@ -280,8 +258,9 @@ class Sweep:
             if self._storage.get_trial(trial_id).user_attrs.get(workers.WORKER) != self._worker:
                 return  # another process took it for stale and runs it: its outcome counts
             trial.set_user_attr(stored.DURATION, round(time.monotonic() - begun, 3))
-            frozen = self._told(trial, trial_id, outcome)
-        self._report(frozen)
+            variants = () if attempt.evaluation is None else attempt.evaluation.variants
+            frozen = self._told(trial, trial_id, outcome, variants)
+        self._report(frozen, n_variants=len(variants))
 
     def _let_go(self, trial_id: int, reason: str = workers.NO_WORD) -> None:
         """Leave a trial that could not be evaluated to whoever is next, or give it up after its last try."""
@@ -351,120 +330,13 @@ class Sweep:
                 workers.hand_back(self._storage, trial_id)
             raise
 
-    def _outcome(self, trial: optuna.Trial) -> list[float] | TrialState:
-        """Evaluate a trial: the one place where anything a task does wrong is caught."""
-        folder = self._root / "trials" / f"{trial.number:05d}"
-        self._staging = self._evaluated = None
-        try:
-            self._evaluated = self._evaluation(trial, folder)
-            return self._values(trial, self._evaluated)
-        except (InputError, LostError, SweepError):
-            raise
-        except optuna.TrialPruned as pruned:
-            self._store_failure(trial, "pruned", str(pruned) or "pruned by the task")
-            self._store_partial(trial)
-            return TrialState.PRUNED
-        except (Exception, SystemExit) as error:
-            stage = error.stage if isinstance(error, TrialError) else FitError.stage
-            reason = str(error) if isinstance(error, TrialError) else describe(error)
-            if isinstance(error, LimitError) or is_full_disk(error):
-                shutil.rmtree(folder, ignore_errors=True)
-            if is_full_disk(error):
-                raise FullDiskError(_cannot_go_on(reason)) from error
-            self._store_failure(trial, stage, reason, folder)
-        return TrialState.FAIL
-
-    def _evaluation(self, trial: optuna.Trial, folder: Path) -> Evaluation:
-        """Return what the task makes of the trial; what an earlier attempt stored is not done again."""
-        record = trial.user_attrs.get(stored.EVALUATION)
-        if record is not None:
-            variants = tuple(kept_variants(trial.user_attrs))
-            return dataclasses.replace(Evaluation.from_json(record), variants=variants)
-        shutil.rmtree(folder, ignore_errors=True)  # what a cut-off attempt left
-        folder.mkdir(parents=True)
-        is_baseline = bool(trial.user_attrs.get(stored.BASELINE))
-        staging = self._staging = Staging(
-            trial, self._problem, self._pruner, baseline=self._baseline, is_baseline=is_baseline
-        )
-        context = TrialContext(
-            root=self._root,
-            folder=folder,
-            seed=trial_seed(self._seed, trial.number),
-            is_baseline=is_baseline,
-            metrics=tuple(metric.name for metric in self._problem.metrics),
-            needs_cost=staging.needs_cost,
-            keep=staging.keep,
-            check=staging.check,
-            violated=staging.violated,
-            measuring=self._window.measuring,
-            pause=self._window.pause,
-            stage_ended=self._tell_stage,
-        )
-        if not isinstance(self._pruner, NoPruning):  # a task may measure more for a pruner
-            context = dataclasses.replace(context, should_stop=staging.should_stop)
-        evaluation = self._task.evaluate(trial, context)
-        if not isinstance(evaluation, Evaluation):
-            raise FitError(f"evaluate() must return a moo.Evaluation, got {type(evaluation).__name__}")
-        refuse_files(self._limits, folder)
-        evaluation = self._with_waited(evaluation)
-        if context.is_baseline:
-            self._refuse_partial_baseline(trial)
-        keep_variants(trial, evaluation.variants)  # first: a trial with an evaluation is not evaluated again
-        trial.set_user_attr(stored.EVALUATION, evaluation.to_json())
-        return evaluation
-
-    def _values(self, trial: optuna.Trial, evaluation: Evaluation) -> list[float]:
-        """Set the trial's constraints and return its objective values."""
-        is_baseline = bool(trial.user_attrs.get(stored.BASELINE))
-        bounds = self._problem.bounds(evaluation.metrics if is_baseline else self._baseline)
-        values, violations = judged(self._problem, evaluation.metrics, bounds)
-        for key, violation in violations.items():
-            if key not in trial.constraints:  # set by an earlier attempt, from the same evaluation
-                trial.set_constraint(key, violation)
-        if is_baseline:
-            self._know_baseline(evaluation)
-        else:
-            self._pair(trial, evaluation)
-        trial.set_user_attr(NOISE, noise(self._problem, evaluation.metrics, bounds))
-        return values
-
-    def _know_baseline(self, evaluation: Evaluation) -> None:
-        self._baseline = evaluation.metrics
-        self._baseline_correct = correct_samples(self._root, evaluation)
-
-    def _pair(self, trial: optuna.Trial, evaluation: Evaluation) -> None:
-        """Store on how many samples a trial and the baseline differ, where both have kept that."""
-        counts = paired_counts(self._root, evaluation, self._baseline_correct)
-        if counts:
-            trial.set_user_attr(PAIRED, counts)
-
-    def _store_partial(self, trial: optuna.Trial) -> None:
-        """Keep what a trial that ends early has shown."""
-        staging = self._staging
-        if staging is None or staging.partial is None:
-            return
-        staging.settle(self._trials())
-        bounds = known_bounds(self._problem, self._baseline)
-        trial.set_user_attr(NOISE, noise(self._problem, staging.partial.metrics, bounds))
-        trial.set_user_attr(stored.PARTIAL, self._with_waited(staging.partial).to_json())
-
-    def _refuse_partial_baseline(self, trial: optuna.Trial) -> None:
-        missing = sorted(set(trial.params) - set(self._task.baseline() or {}))
-        if missing:
-            raise FitError(
-                f"baseline() leaves out {', '.join(missing)}: expected a value for each parameter it reaches"
-            )
-
-    def _store_failure(
-        self, trial: optuna.Trial, stage: str, reason: str, folder: Path | None = None
-    ) -> None:
-        text = " ".join(reason.split()) or "no reason given"
-        trial.set_user_attr(stored.FAILURE, {"stage": stage, "reason": text[:MAX_REASON]})
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)  # the task may have removed it
-            (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-
-    def _told(self, trial: optuna.Trial, trial_id: int, outcome: list[float] | TrialState) -> FrozenTrial:
+    def _told(
+        self,
+        trial: optuna.Trial,
+        trial_id: int,
+        outcome: list[float] | TrialState,
+        variants: Variants,
+    ) -> FrozenTrial:
         """Tell the study how a trial ended, and return the trial.
 
         Its variants are added before: if this process dies in between, the trial is still a running one,
@@ -472,34 +344,30 @@ class Sweep:
         """
         if not isinstance(outcome, list):
             return self._study.tell(trial, state=outcome)
-        if self._evaluated is not None and self._evaluated.variants:
-            self._add_variants(self._storage.get_trial(trial_id), self._evaluated)
+        if variants:
+            self._add_variants(self._storage.get_trial(trial_id), variants)
             forget_variants(trial)
         return self._study.tell(trial, outcome)
 
-    def _add_variants(self, parent: FrozenTrial, evaluation: Evaluation) -> None:
+    def _add_variants(self, parent: FrozenTrial, variants: Variants) -> None:
         """Add a trial for each variant, but for those that an earlier attempt has added."""
         ours = [trial for trial in self._trials() if trial.user_attrs.get(stored.PARENT) == parent.number]
         there = {trial.user_attrs.get(VARIANT) for trial in ours}
-        bounds = self._problem.bounds(self._baseline)
-        for index, (params, variant) in enumerate(evaluation.variants):
+        bounds = self._problem.bounds(self._baseline.metrics)
+        for index, (params, variant) in enumerate(variants):
             if index not in there:
-                counts = paired_counts(self._root, variant, self._baseline_correct)
+                counts = paired_counts(self._root, variant, self._baseline.correct)
                 added = variant_trial(self._problem, bounds, parent, index, params, variant, counts)
                 self._study.add_trial(added)
 
-    def _report(self, frozen: FrozenTrial) -> None:
+    def _report(self, frozen: FrozenTrial, *, n_variants: int = 0) -> None:
         """Tell the observer; end the sweep where the baseline it needs has failed."""
         finished = stored.finished_trial(frozen)
-        self._tell_end(finished, frozen.values)
+        self._tell_end(finished, frozen.values, n_variants)
         if self._observer is not None:
             self._observer.trial_finished(finished)
         if finished.is_baseline and finished.state != "complete" and self._problem.needs_baseline:
             raise SweepError(baseline_failed(finished))
-
-    def _with_waited(self, evaluation: Evaluation) -> Evaluation:
-        """Return the evaluation with what the trial waited for other processes, where it did."""
-        return with_waited(evaluation, self._window.take_waited())
 
     # the log
 
@@ -511,7 +379,7 @@ class Sweep:
         if seconds >= _SHORTEST_S:
             self._log.write("stage", trial=self._number, name=name, seconds=round(seconds, 3))
 
-    def _tell_end(self, trial: FinishedTrial, values: list[float] | None) -> None:
+    def _tell_end(self, trial: FinishedTrial, values: list[float] | None, n_variants: int) -> None:
         if trial.state != "complete":
             level = "warning" if trial.state == "failed" else "info"
             facts = {"stage": trial.stage, "reason": trial.reason}
@@ -524,7 +392,7 @@ class Sweep:
             values=dict(zip(names, values or (), strict=False)),
             violations=trial.violations,
             seconds=trial.duration_s,
-            n_variants=0 if self._evaluated is None else len(self._evaluated.variants),
+            n_variants=n_variants,
         )
 
     def refuse_total_failure(self) -> None:
@@ -560,7 +428,3 @@ def _is_own_and_finished(trial: FrozenTrial) -> bool:
 def baseline_failed(trial: FinishedTrial) -> str:
     """Return what is said where a sweep ends for want of its baseline."""
     return f"the baseline failed, and bounds are relative to it: {trial.stage}: {trial.reason}"
-
-
-def _cannot_go_on(reason: str) -> str:
-    return f"the sweep cannot go on: {reason}. What is finished is stored; the same command goes on"
