@@ -75,11 +75,11 @@
       refresh: () => {
         const at = bound.at === null ? (bound.set ?? (sense === "<=" ? Infinity : -Infinity)) : bound.at;
         if (scale.at(Number(parts.slider.value)) !== at) parts.slider.value = scale.place(at);
-        const text = Number.isFinite(at) ? `${format.inUnit(at, metric)}` : "";
+        const text = Number.isFinite(at) ? `${format.boundNow(bound)}` : "";
         if (parts.field !== document.activeElement || !isSame(parts.field.value, text)) parts.field.value = text;
-        parts.slider.setAttribute("aria-valuetext", Number.isFinite(at) ? format.bound(at, metric) : "any");
+        parts.slider.setAttribute("aria-valuetext", Number.isFinite(at) ? format.boundText(bound) : "any");
         parts.element.classList.toggle("changed", bound.at !== null);
-        parts.note.textContent = bound.at === null ? (bound.text === null ? "" : `as the ${model.what} has it`) : bound.set === null ? "" : `the ${model.what}: ${format.bound(bound.set, metric)}`;
+        parts.note.textContent = bound.at === null ? (bound.text === null ? "" : `as the ${model.what} has it`) : bound.set === null ? "" : `the ${model.what}: ${format.boundText({ ...bound, at: null })}`;
         parts.note.title = bound.text || "";
       },
     };
