@@ -84,7 +84,7 @@ def wider_text(results: Results, found: Recommendation) -> str:
     texts += [f"A bound tighter than about {_joined(falls, 'or')} rules it out."] if falls else []
     if len(found.front) > 1 and len(results.problem.objectives) > 1:
         texts.append(
-            "A new candidate that stretches the front's range stretches the scale, and may change the choice."
+            "A new candidate that widens the front's range may change it too: balance is judged on that."
         )
     return " ".join(texts)
 
@@ -103,7 +103,7 @@ def _wider(results: Results, found: Recommendation, wider: WiderBound) -> str:
     who = f"{one_line(wider.trial.name)}, which has {changes_text(results, found.trial, wider.trial)}"
     if wider.trial is found.runner_up:
         who = f"the runner-up, {one_line(wider.trial.name)}"
-    moved = " (it keeps the bounds already; what comes in then stretches the scale)" if is_in else ""
+    moved = " (it keeps the bounds already; what comes in then changes the scale)" if is_in else ""
     return (
         f"With the bound on {one_line(metric.title)} at about {format_value(wider.wider, metric)}, wider by "
         f"{by}, it would be {who}{moved}."

@@ -44,13 +44,16 @@
     const { n, broken, sorted, ruledOut } = model.problem;
     const freed = model.bounds.map((bound) => {
       const feasible = decide.feasibility(n, model.bounds, broken, bound);
-      return { bound, count: sorted.filter((i) => feasible[i] === decide.HELD && !ruledOut.has(i)).length };
+      return { bound, freed: sorted.filter((i) => feasible[i] === decide.HELD && !ruledOut.has(i)) };
     });
-    const most = freed.sort((one, two) => two.count - one.count)[0];
-    if (!most || most.count === 0) return "No single bound is the reason: loosen several.";
-    const { bound, count } = most;
+    const most = freed.sort((one, two) => two.freed.length - one.freed.length)[0];
+    if (!most || most.freed.length === 0) return "No single bound is the reason: loosen several.";
+    const { bound } = most, { metric, sense } = bound;
     const text = `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.boundText(bound)}`;
-    return `Without ${text}, ${format.count(count, "candidate")} would.`;
+    const sign = sense === "<=" ? 1 : -1, known = most.freed.filter((i) => metric.value[i] !== null);
+    const nearest = known.reduce((one, two) => (sign * metric.value[two] < sign * metric.value[one] ? two : one), known[0]);
+    const end = known.length ? ` The ${sense === "<=" ? "least" : "most"} of these is ${format.value(metric.value[nearest], metric)}: ${model.name(nearest)}.` : "";
+    return `Without ${text}, ${format.count(most.freed.length, "candidate")} would.${end}`;
   }
 
   // The lines of the answer: { name, values, why, asSet }.

@@ -41,9 +41,9 @@
   }
 
   // One row: name, what it says now, slider, field.
-  function row(id, title, attributes, onSlide, onType) {
-    const slider = make("input", { type: "range", id: `${id}-slider`, "aria-label": title, ...attributes.slider, input: () => onSlide(Number(slider.value)) });
-    const field = make("input", { type: "number", id: `${id}-field`, step: "any", "aria-label": `${title}, as a number`, ...attributes.field, change: () => onType(field) });
+  function row(id, title, attributes, onSlide, onType, spoken = title) {
+    const slider = make("input", { type: "range", id: `${id}-slider`, "aria-label": spoken, ...attributes.slider, input: () => onSlide(Number(slider.value)) });
+    const field = make("input", { type: "number", id: `${id}-field`, step: "any", "aria-label": `${spoken}, as a number`, ...attributes.field, change: () => onType(field) });
     const note = make("span", { class: "quiet note" });
     const unit = make("span", { class: "unit" }, attributes.unit || "");
     const label = make("label", { for: slider.id, class: "title" }, title);
@@ -98,6 +98,7 @@
       { slider: { min: 0, max: 100, step: 1 }, field: { min: 0, max: 100, required: true }, unit: "%" },
       (place) => set(place / 100),
       (field) => (field.value !== "" && Number.isFinite(Number(field.value)) ? set(Number(field.value) / 100) : changed()),
+      `weight of ${objective.metric.title}`,
     );
     const band = make("span", { class: "band", "aria-hidden": "true" });
     parts.track.prepend(band);

@@ -12,6 +12,7 @@ import pytest
 
 import reports
 from moo.decision import recommend
+from moo.metrics import BUILT_IN, format_value
 from moo.pareto import nondominated
 from reports._choice import choose
 from reports._found import found
@@ -223,6 +224,12 @@ def test_without_a_feasible_candidate_it_says_which_bound_is_the_reason(opened):
     assert re.search(
         r"No candidate keeps your bounds. Without latency p95 at most 1 us, \d+ candidates would", text
     )
+    least = min(
+        t.estimate("latency_p95").value
+        for t in samples.digits().complete
+        if t.estimate("peak_memory").value <= 48 * 2**20
+    )
+    assert f"The least of these is {format_value(least, BUILT_IN['latency_p95'])}: trial " in text
 
 
 def test_what_was_moved_is_said_beside_what_the_study_has_and_is_taken_back(opened):

@@ -142,7 +142,7 @@ def test_it_says_which_wider_bound_brings_which_candidate_and_which_tighter_one_
     near = [(0.90, 0.001, -0.2), (0.94, 0.0014, -0.2), (0.96, 0.00158, -0.2), (0.97, 0.002, -0.2)]
     moved = texts(choose(samples.constrained([*near, (0.999, 0.0021, 0.3)])))["What would change it"]
     assert "it would be the runner-up, trial 2 (it keeps the bounds already" in moved
-    assert "(it keeps the bounds already; what comes in then stretches the scale)." in moved
+    assert "(it keeps the bounds already; what comes in then changes the scale)." in moved
     alone = texts(choose(samples.constrained([(0.9, 0.001, -0.2)])))["What would change it"]
     assert "A wider bound would not change it." in alone
 
