@@ -52,7 +52,7 @@
     const text = `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.boundText(bound)}`;
     const sign = sense === "<=" ? 1 : -1, known = most.freed.filter((i) => metric.value[i] !== null);
     const nearest = known.reduce((one, two) => (sign * metric.value[two] < sign * metric.value[one] ? two : one), known[0]);
-    const end = known.length ? ` The ${sense === "<=" ? "least" : "most"} of these is ${format.value(metric.value[nearest], metric)}: ${model.name(nearest)}.` : "";
+    const end = known.length ? ` The ${sense === "<=" ? "least" : "most"} ${metric.title} among these is ${format.value(metric.value[nearest], metric)}: ${model.name(nearest)}.` : "";
     return `Without ${text}, ${format.count(most.freed.length, "candidate")} would.${end}`;
   }
 

@@ -138,8 +138,8 @@
       for (const i of view.pins) stroke(context, i, theme.ink, 2.2, 1, true);
       if (model.decision.best !== null) stroke(context, model.decision.best, theme.chosen, 3, 1, true);
       drawn = [...new Set([...greys, ...some, ...marked, ...view.pins, ...(model.decision.best === null ? [] : [model.decision.best])])];
-      const axesNow = [size.width, size.height, theme.ink, ...axes.map((axis) => axis.column.key)].join();
-      if (axesNow !== axesOf || held || paper) drawAxes(theme);
+      const axesNow = JSON.stringify([size, theme.ink, axes.map((axis) => axis.column.key), held]);
+      if (axesNow !== axesOf || paper) drawAxes(theme);
       axesOf = paper ? "" : axesNow;
       if (paper) frame.prepend(paper.group);
       placeHandles();

@@ -228,10 +228,16 @@
       return marks.map(({ group, members }) => ({ group, members: members.filter((i) => drawn.has(i)) }));
     }
 
-    // The picture that a reader saves has the candidates off the front as elements: it is drawn anew.
+    // The picture that a reader saves has the candidates off the front as elements: it is drawn anew, as far as is seen.
+    function picture() {
+      const { data, layout } = whole();
+      const seen = (name) => ({ ...layout[name], range: [...chart.layout[name].range] });
+      return { data, layout: { ...layout, xaxis: seen("xaxis"), yaxis: seen("yaxis") }, config: moo.theme.CONFIG };
+    }
+
     const save = {
       name: "toImage", title: "Save the chart as a PNG", icon: Plotly.Icons.camera,
-      click: () => Plotly.downloadImage({ ...whole(), config: moo.theme.CONFIG }, { format: "png", filename: "front", width: chart.clientWidth, height: chart.clientHeight, scale: 2 }),
+      click: () => Plotly.downloadImage(picture(), { format: "png", filename: "front", width: chart.clientWidth, height: chart.clientHeight, scale: 2 }),
     };
     const CONFIG = { ...moo.theme.CONFIG, modeBarButtonsToRemove: [...moo.theme.CONFIG.modeBarButtonsToRemove, "toImage"], modeBarButtonsToAdd: [save] };
 

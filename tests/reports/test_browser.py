@@ -229,7 +229,9 @@ def test_without_a_feasible_candidate_it_says_which_bound_is_the_reason(opened):
         for t in samples.digits().complete
         if t.estimate("peak_memory").value <= 48 * 2**20
     )
-    assert f"The least of these is {format_value(least, BUILT_IN['latency_p95'])}: trial " in text
+    assert (
+        f"The least latency p95 among these is {format_value(least, BUILT_IN['latency_p95'])}: trial " in text
+    )
 
 
 def test_what_was_moved_is_said_beside_what_the_study_has_and_is_taken_back(opened):
@@ -325,9 +327,12 @@ def test_a_range_of_an_axis_is_selected_by_keyboard(opened):
     to = lowest + 0.9 * (highest - lowest)
     assert sorted(opened.state(accuracy)) == sorted(value for value in everything if from_ <= value <= to)
     assert "to" in opened.page.get_attribute("#parallel-chart .handle >> nth=0", "aria-valuetext")
+    range_shown = opened.page.locator("#parallel-chart svg rect")
+    assert range_shown.count() == 1
     opened.page.keyboard.press("Escape")
     opened.settled()
     assert opened.state("view.selected.size") == 0
+    assert range_shown.count() == 0
 
 
 def test_a_box_selects_what_is_in_it_on_the_front_and_off_it(opened):
