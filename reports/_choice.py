@@ -115,9 +115,10 @@ def _why(results: Results, found: Recommendation) -> str:
             f"Its weakest objective is {_way_text(found, worst)}. Say what counts more.{factors}"
         )
     return (
-        f"It is the knee of a front of {n_front:,} candidates: the best balanced of them, when all "
-        f"objectives count alike. Its weakest objective is {_way_text(found, worst)}; every other candidate "
-        f"is at least as far off in some objective.{factors}"
+        f"It is the knee of a front of {n_front:,} candidates, those that no other feasible one beats in "
+        f"everything: the best balanced of them, when all objectives count alike. Its weakest objective is "
+        f"{_way_text(found, worst)}; every other candidate is at least as far off in some "
+        f"objective.{factors}"
     )
 
 

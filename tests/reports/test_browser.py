@@ -433,8 +433,15 @@ def test_on_paper_each_number_stands_under_its_heading(opened):
         "() => ['thead', 'tbody'].map((part) => [...document.querySelector(`#candidates ${part} tr`).cells]"
         ".map((cell) => cell.getBoundingClientRect()).filter((box) => box.width).map((box) => box.left))"
     )
+    opened.page.evaluate("document.documentElement.classList.add('paper')")
+    too_wide = opened.page.evaluate(
+        "() => [...document.querySelectorAll('.scroll')]"
+        ".filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.getAttribute('aria-label'))"
+    )
+    opened.page.evaluate("document.documentElement.classList.remove('paper')")
     opened.page.emulate_media(media="screen")
     assert cells[0] == cells[1]
+    assert too_wide == []  # it would have the browser shrink every page
 
 
 def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen_its_own_again(opened):
