@@ -626,7 +626,8 @@ def test_an_address_shows_what_its_sender_saw(browser, opened, digits):
     opened.type_number("#bound-0-field", 310)
     opened.slide("#weight-0-slider", 70)
     opened.page.select_option("#axis-y", "file_size")
-    opened.page.check("#log-y")
+    opened.settled()  # the box follows the axis
+    opened.page.click("#log-y")
     opened.page.locator("#candidates tbody tr").nth(1).locator(".pin").click()
     opened.page.locator("#candidates tbody tr").nth(2).locator("input").check()
     opened.page.click("#candidates [data-tab=all]")
