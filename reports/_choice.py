@@ -115,9 +115,10 @@ def _why(results: Results, found: Recommendation) -> str:
             f"Its weakest objective is {_way_text(found, worst)}. Say what counts more.{factors}"
         )
     return (
-        f"It is the knee of a front of {n_front:,} candidates: the best balanced of them, with equal "
-        f"weights. Its weakest objective is {_way_text(found, worst)}; every other candidate is at least as "
-        f"far off in some objective.{factors}"
+        f"It is the knee of a front of {n_front:,} candidates, those that no other feasible one beats in "
+        f"everything: the best balanced of them, when all objectives count alike. Its weakest objective is "
+        f"{_way_text(found, worst)}; every other candidate is at least as far off in some "
+        f"objective.{factors}"
     )
 
 
@@ -136,10 +137,7 @@ def _by_factors(found: Recommendation, objectives: Sequence[Objective]) -> str:
     titles = [one_line(o.metric.title) for o in objectives if found.scales[o.metric.name] == "log10"]
     if not titles:
         return ""
-    return (
-        f" What differs by more than a factor 10 over all candidates is compared by factors: "
-        f"{' and '.join(titles)}."
-    )
+    return f" Compared by factors, since candidates differ by more than a factor 10: {' and '.join(titles)}."
 
 
 def _running(results: Results) -> str:

@@ -12,10 +12,9 @@ import numpy as np
 
 from moo.decision import contenders
 from moo.metrics import Metric
-from moo.problem import describe_bound
 from moo.results import Estimate, FinishedTrial, Results
 from reports._axes import Axis, AxisMetrics, Span, choose_metrics, make_axis, place, widen
-from reports._text import one_line
+from reports._text import bound_text, one_line
 
 Group = Literal["front", "dominated", "incomplete", "undecided", "infeasible", "pruned", "baseline"]
 GROUPS: tuple[Group, ...] = (
@@ -260,5 +259,5 @@ def _bound_lines(results: Results, x: Axis, y: Axis) -> tuple[BoundLine, ...]:
         for name, axis in (("x", x), ("y", y)):
             if axis.metric is not None and axis.metric.name == constraint.metric.name and bound is not None:
                 which: Literal["x", "y"] = "x" if name == "x" else "y"
-                lines.append(BoundLine(which, bound / axis.factor, describe_bound(constraint, bound)))
+                lines.append(BoundLine(which, bound / axis.factor, bound_text(constraint, bound)))
     return tuple(lines)

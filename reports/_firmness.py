@@ -27,8 +27,8 @@ def stability_text(results: Results, found: Recommendation) -> str:
         return f"{text} and {titles[rest]} for the rest{_rivals(span)}.{_closeness(found)}"
     shares = [f"{titles[name]} for {share_text(span)}" for name, span in found.ranges.items()]
     return (
-        f"Of the decision each objective counts for {1 / len(objectives):.0%}. It stays best as long as they "
-        f"count so: {_joined(shares)}; each moved alone, the others in proportion.{_closeness(found)}"
+        f"Each objective counts for {1 / len(objectives):.0%} of the decision. Moving one share alone, the "
+        f"others in proportion, it stays best while they count so: {_joined(shares)}.{_closeness(found)}"
     )
 
 
@@ -79,14 +79,12 @@ def wider_text(results: Results, found: Recommendation) -> str:
             if len(found.slacks) == 1
             else "A wider bound, one at a time, would not change it."
         ]
-    falls = [
-        f"{format_value(slack.tightest, slack.constraint.metric)} on {slack.constraint.metric.name}"
-        for slack in found.slacks
-    ]
+    tightest = [(slack.constraint.metric, slack.tightest) for slack in found.slacks]
+    falls = [f"{format_value(bound, metric)} on {one_line(metric.title)}" for metric, bound in tightest]
     texts += [f"A bound tighter than about {_joined(falls, 'or')} rules it out."] if falls else []
     if len(found.front) > 1 and len(results.problem.objectives) > 1:
         texts.append(
-            "A new candidate beyond the front's extremes moves the scale, and may change the choice."
+            "A new candidate that widens the front's range may change it too: balance is judged on that."
         )
     return " ".join(texts)
 
@@ -105,10 +103,10 @@ def _wider(results: Results, found: Recommendation, wider: WiderBound) -> str:
     who = f"{one_line(wider.trial.name)}, which has {changes_text(results, found.trial, wider.trial)}"
     if wider.trial is found.runner_up:
         who = f"the runner-up, {one_line(wider.trial.name)}"
-    moved = "; feasible as it is, but what comes in then moves the scale" if is_in else ""
+    moved = " (it keeps the bounds already; what comes in then changes the scale)" if is_in else ""
     return (
-        f"With the bound on {metric.name} at about {format_value(wider.wider, metric)}, wider by {by}, it "
-        f"would be {who}{moved}."
+        f"With the bound on {one_line(metric.title)} at about {format_value(wider.wider, metric)}, wider by "
+        f"{by}, it would be {who}{moved}."
     )
 
 

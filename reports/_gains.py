@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moo.decision import Slack
-from moo.metrics import format_difference, format_ends, format_estimate
-from moo.problem import Constraint, Objective, describe_bound, describe_difference
+from moo.metrics import Metric, format_difference, format_ends, format_estimate
+from moo.problem import Constraint, Objective, describe_difference
 from moo.results import FinishedTrial, Results, paired_text
-from reports._text import change_text, one_line, overlap, shows_no_change, value_text
+from reports._text import bound_text, change_text, one_line, overlap, shows_no_change, value_text
 
 Verdict = Literal["better", "worse", "same"]
 
@@ -21,7 +21,7 @@ class Gain:
     Args:
         text: Such as `-31%`.
         verdict: Which of the two is better.
-        is_clear: Whether the intervals are disjoint.
+        is_clear: Whether the intervals are disjoint, or the difference on the same samples excludes none.
     """
 
     text: str
@@ -61,7 +61,20 @@ def gain(results: Results, trial: FinishedTrial, objective: Objective) -> Gain |
     if shows_no_change(one.value, origin.value, objective.metric):
         return Gain("no change", "same", is_clear=False)
     better = (one.value - origin.value) * objective.sign < 0
-    return Gain(text, "better" if better else "worse", is_clear=not overlap(one, origin))
+    is_clear = differs(results, results.baseline, trial, objective.metric)
+    return Gain(text, "better" if better else "worse", is_clear=is_clear)
+
+
+def differs(results: Results, origin: FinishedTrial, to: FinishedTrial, metric: Metric) -> bool:
+    """Return whether two candidates differ beyond their intervals.
+
+    Two intervals that overlap say little where both were scored on the same samples: against the baseline
+    the interval of the paired difference decides.
+    """
+    paired = to.paired_difference(metric.name) if origin is results.baseline else None
+    if paired is not None:
+        return not paired.low <= 0 <= paired.high
+    return not overlap(origin.estimate(metric.name), to.estimate(metric.name))
 
 
 def changes_text(results: Results, origin: FinishedTrial, to: FinishedTrial) -> str:
@@ -76,7 +89,7 @@ def changes_text(results: Results, origin: FinishedTrial, to: FinishedTrial) -> 
         if shows_no_change(one.value, two.value, objective.metric):
             texts["same"].append(text)
             continue
-        note = " (the intervals overlap)" if overlap(one, two) else ""
+        note = "" if differs(results, origin, to, objective.metric) else " (the intervals overlap)"
         is_better = (two.value - one.value) * objective.sign < 0
         texts["better" if is_better else "worse"].append(text + note)
     gained, paid = " and ".join(texts["better"]), " and ".join(texts["worse"])
@@ -92,7 +105,7 @@ def paired_texts(results: Results, trial: FinishedTrial) -> list[str]:
         if found is not None:
             texts.append(
                 f"On the same {found.n:,} samples {one_line(metric.title)} differs by {paired_text(found)}: "
-                f"{found.n_better:,} only it has right, {found.n_worse:,} only the baseline."
+                f"it alone is right on {found.n_better:,} of them, the baseline alone on {found.n_worse:,}."
             )
     return texts
 
@@ -110,9 +123,9 @@ def better_text(objective: Objective) -> str:
 
 
 def wanted_text(results: Results, constraint: Constraint) -> str:
-    """Return a constraint, a relative one with what it comes to."""
+    """Return a constraint in words, a relative one with what it comes to."""
     bound = dict(zip(results.problem.constraints, results.bounds, strict=False)).get(constraint)
-    return str(constraint) if bound is None else describe_bound(constraint, bound)
+    return bound_text(constraint, bound)
 
 
 def has_text(trial: FinishedTrial, constraint: Constraint) -> str:

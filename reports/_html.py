@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Literal
 
 import jinja2
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from moo.results import Results
@@ -18,16 +20,17 @@ from reports._choice import Choice
 from reports._confirmed import confirmed
 from reports._devices import device_table
 from reports._found import Found, left_out_text
+from reports._gains import wanted_text
 from reports._page_data import page_data
 from reports._tables import fact_table, front_table, history_table, tag_table
 from reports._text import flatten, one_line
 
 Assets = Literal["inside", "beside"]
 
-MOST_DRAWN = 800  # as `scatter.js` has it
+MOST_DRAWN = 800  # as `parallel.js` has it
 _SCRIPTS = (
     *("decide", "dom", "format", "model", "address", "sliders", "answer"),
-    *("theme", "figures", "scatter", "parallel", "table", "pins", "report"),
+    *("theme", "figures", "cloud", "scatter", "parallel", "table", "pins", "report"),
 )  # in the order in which they run
 _LOADER = """
 for (const name of NAMES) {
@@ -81,7 +84,7 @@ def _content(results: Results, choice: Choice, found: Found) -> dict[str, Any]:
         "choice": choice,
         "nearest": one_line(choice.trial.name) if choice.trial is not None else None,
         "objectives": [f"{o.direction} {one_line(o.metric.title)}" for o in results.problem.objectives],
-        "constraints": [one_line(constraint) for constraint in results.problem.constraints],
+        "constraints": [wanted_text(results, constraint) for constraint in results.problem.constraints],
         "n_objectives": len(results.problem.objectives),
         "n_front": len(results.front),
         "has_baseline": results.baseline is not None,
@@ -167,10 +170,21 @@ def _resource(path: str) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _resource(f"templates/{name}")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code_markup
+    return environment
+
+
+def code_markup(text: str) -> Markup:
+    """Return a text as markup: escaped, and what stands between backticks as code.
+
+    >>> code_markup("`moo confirm` <b>")
+    Markup('<code>moo confirm</code> &lt;b&gt;')
+    """
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped

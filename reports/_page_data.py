@@ -13,13 +13,13 @@ from typing import Any
 
 from moo.decision import scales
 from moo.metrics import Metric, shown_unit, takes_logarithm
-from moo.problem import Constraint, describe_bound
+from moo.problem import Constraint
 from moo.results import Estimate, FinishedTrial, Results
 from reports._axes import axis_unit, better_direction, choose_metrics
 from reports._data import page_candidates
 from reports._record import plain
 from reports._style import CHOSEN, COLOUR_SCALE, LOOKS, RULED_OUT
-from reports._text import one_line
+from reports._text import bound_text, one_line
 
 _HELD = {False: "0", None: "1", True: "2"}  # as `decide.js` has them: broken, not known, held
 _PROBED = range(15, -13, -1)  # powers of ten at which a metric's units are asked for
@@ -114,8 +114,9 @@ def _constraint(
     violations = (trial.violations.get(constraint.key) for trial in trials)
     held = (None if violation is None else violation <= 0 for violation in violations)
     return {
-        "text": one_line(constraint if bound is None else describe_bound(constraint, bound)),
+        "text": bound_text(constraint, bound),
         "metric": metrics[constraint.metric.name],
+        "isRelative": constraint.is_relative,
         "sense": constraint.sense,
         "bound": bound,
         "held": "".join(_HELD[each] for each in held),

@@ -42,12 +42,12 @@ def _unconfirmed(front: tuple[FinishedTrial, ...]) -> str:
     if any(trial.evaluation is not None and trial.evaluation.artefact is not None for trial in front):
         return (
             "Not confirmed: these are results of the search, and the best of many look better than they are. "
-            "No probability of being on the front, or feasible, is claimed. `moo confirm` measures the front "
-            "again and says how sure it is."
+            "How likely this one is to be on the front, or to keep the bounds, is not known yet: `moo "
+            "confirm` measures the front again and says it."
         )
     return (
-        "Not confirmed: these are the numbers as they came, and there is no artefact here that `moo confirm` "
-        "could measure again. No probability of being on the front, or feasible, is claimed."
+        "Not confirmed: these are the numbers as they came, and there is no model here to measure again. How "
+        "likely this one is to be on the front, or to keep the bounds, is not known."
     )
 
 

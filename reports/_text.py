@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moo.metrics import BUILT_IN, Metric, format_difference, format_estimate, format_value
-from moo.problem import describe_difference
+from moo.problem import Constraint, describe_bound, describe_difference
 from moo.results import Estimate
 
 DASH = "\N{EN DASH}"
@@ -32,6 +32,19 @@ def value_text(estimate: Estimate, metric: Metric) -> str:
         return format_value(estimate.value, metric)
     bounded = format_estimate(estimate, metric)
     return DASH if bounded == "-" else bounded
+
+
+def bound_text(constraint: Constraint, bound: float | None) -> str:
+    """Return a constraint as a report says it: with the metric's title, and what a relative one comes to.
+
+    >>> bound_text(Constraint.parse("latency_p95 <= 0.5 x baseline"), 0.002)
+    'latency p95 \u2264 0.5 x baseline = 2 ms'
+    """
+    text = str(constraint) if bound is None else describe_bound(constraint, bound)
+    rest = text.removeprefix(constraint.metric.name)
+    for typed, sign in (("<=", "\N{LESS-THAN OR EQUAL TO}"), (">=", "\N{GREATER-THAN OR EQUAL TO}")):
+        rest = rest.replace(f" {typed} ", f" {sign} ", 1)
+    return one_line(f"{constraint.metric.title}{rest}")
 
 
 def change_text(value: float, origin: float, metric: Metric) -> str:

@@ -21,9 +21,21 @@
 
   const values = (model, i) => model.objectives.map(({ metric }) => `${metric.title} ${format.value(metric.value[i], metric)}`).join(", ");
 
+  // With the intervals: how sure the numbers of the one that is chosen are.
+  const surely = (model, i) => model.objectives.map(({ metric }) => [metric.title, format.value(metric.value[i], metric), format.ends(metric, i)].filter(Boolean).join(" ")).join(", ");
+
+  // The bounds that a candidate keeps by its value, but not with its whole interval.
+  function doubtful(model, i) {
+    const found = model.bounds.filter(({ metric, sense, at, set }) => {
+      const end = sense === "<=" ? metric.high && metric.high[i] : metric.low && metric.low[i], bound = at ?? set;
+      return format.isKnown(end) && bound !== null && Number.isFinite(bound) && (sense === "<=" ? end > bound : end < bound);
+    });
+    return found.map(({ metric }) => `Not sure to keep its bound: ${metric.title} ${format.value(metric.value[i], metric)} ${format.ends(metric, i)}.`).join(" ");
+  }
+
   function boundsText(model) {
     const set = model.bounds.filter((bound) => Number.isFinite(bound.at ?? bound.set ?? NaN));
-    const texts = set.map((bound) => `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.bound(bound.at ?? bound.set, bound.metric)}`);
+    const texts = set.map((bound) => `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.boundText(bound)}`);
     return texts.join(", ");
   }
 
@@ -32,13 +44,16 @@
     const { n, broken, sorted, ruledOut } = model.problem;
     const freed = model.bounds.map((bound) => {
       const feasible = decide.feasibility(n, model.bounds, broken, bound);
-      return { bound, count: sorted.filter((i) => feasible[i] === decide.HELD && !ruledOut.has(i)).length };
+      return { bound, freed: sorted.filter((i) => feasible[i] === decide.HELD && !ruledOut.has(i)) };
     });
-    const most = freed.sort((one, two) => two.count - one.count)[0];
-    if (!most || most.count === 0) return "No single bound is the reason: loosen several.";
-    const { bound, count } = most;
-    const text = `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.bound(bound.at ?? bound.set, bound.metric)}`;
-    return `Without ${text}, ${format.count(count, "candidate")} would.`;
+    const most = freed.sort((one, two) => two.freed.length - one.freed.length)[0];
+    if (!most || most.freed.length === 0) return "No single bound is the reason: loosen several.";
+    const { bound } = most, { metric, sense } = bound;
+    const text = `${bound.metric.title} ${bound.sense === "<=" ? "at most" : "at least"} ${format.boundText(bound)}`;
+    const sign = sense === "<=" ? 1 : -1, known = most.freed.filter((i) => metric.value[i] !== null);
+    const nearest = known.reduce((one, two) => (sign * metric.value[two] < sign * metric.value[one] ? two : one), known[0]);
+    const end = known.length ? ` The ${sense === "<=" ? "least" : "most"} ${metric.title} among these is ${format.value(metric.value[nearest], metric)}: ${model.name(nearest)}.` : "";
+    return `Without ${text}, ${format.count(most.freed.length, "candidate")} would.${end}`;
   }
 
   // The lines of the answer: { name, values, why, asSet }.
@@ -52,7 +67,8 @@
       return lines;
     }
     lines.name = model.name(decision.best);
-    lines.values = values(model, decision.best);
+    lines.values = surely(model, decision.best);
+    lines.doubt = doubtful(model, decision.best);
     const bounds = boundsText(model);
     const verb = bounds ? ["keeps", "keep"] : ["is", "are"];
     const kept = `${format.count(decision.considered, "candidate")} ${verb[decision.considered === 1 ? 0 : 1]} ${bounds || "compared"}`;
@@ -78,11 +94,11 @@
   function paint(model, place, below) {
     const lines = answer(model);
     const head = make("p", { class: "pick" }, make("span", { class: "quiet" }, lines.isMoved ? "With your settings" : `As the ${model.what} was set`), make("strong", {}, lines.name || "No candidate"), make("span", {}, lines.values));
-    const why = make("p", { class: "why" }, ...[lines.why, lines.runnerUp, lines.asSet].filter(Boolean).map((text) => make("span", {}, `${text} `)));
+    const why = make("p", { class: "why" }, ...[lines.doubt, lines.why, lines.runnerUp, lines.asSet].filter(Boolean).map((text) => make("span", {}, `${text} `)));
     place.replaceChildren(head, why);
     const only = ends(model);
     below.replaceChildren(...(only.length ? ["Within these bounds. ", ...only.map((text) => make("span", {}, `${text} `))] : []));
-    return `${lines.isMoved ? "With your settings" : `As the ${model.what} was set`}: ${lines.name || "no candidate"}. ${lines.values}. ${lines.asSet}`;
+    return `${lines.isMoved ? "With your settings" : `As the ${model.what} was set`}: ${lines.name || "no candidate"}. ${[lines.values, lines.doubt, lines.asSet].filter(Boolean).join(". ")}`;
   }
 
   moo.answer = { answer, trade, paint };

@@ -68,6 +68,13 @@
   const toUnit = (x, metric) => Number((x * metric.factor).toPrecision(15));
   const bound = (x, metric) => `${Number(inUnit(x, metric).toPrecision(5))}${metric.unit}`;
 
+  // A bound as it stands, in its unit: one that rests on a measured baseline has no more digits than are meant.
+  const boundNow = ({ at, set, metric, isRelative }) => {
+    const x = inUnit(at ?? set, metric);
+    return at === null && isRelative ? Number(x.toPrecision(4)) : x;
+  };
+  const boundText = (each) => `${Number(boundNow(each).toPrecision(5))}${each.metric.unit}`;
+
   const percent = (share) => `${Number((share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0))}%`;
   const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
@@ -91,7 +98,7 @@
   const csv = (rows) => rows.map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
 
   moo.format = {
-    DASH, isKnown, oneLine, threeDigits, value, ends, estimate, difference, change, inUnit, toUnit, bound, percent, count,
+    DASH, isKnown, oneLine, threeDigits, value, ends, estimate, difference, change, inUnit, toUnit, bound, boundNow, boundText, percent, count,
     setting, csv,
   };
 })();

@@ -11,7 +11,7 @@
   // The bounds that have a slider: every constraint; every objective that has none of the same sense.
   function boundsOf(data, metrics) {
     const bounds = data.constraints.map((given) => ({
-      metric: metrics[given.metric], sense: given.sense, set: given.bound, text: given.text,
+      metric: metrics[given.metric], sense: given.sense, set: given.bound, text: given.text, isRelative: given.isRelative,
       held: Int8Array.from(given.held, Number), at: null,
     }));
     for (const { metric, sign } of data.objectives) {
@@ -63,13 +63,12 @@
     const n = data.ids.length;
     const metrics = data.metrics;
     const objectives = data.objectives.map((given) => ({ ...given, metric: metrics[given.metric] }));
-    const losses = objectives.map(({ metric, sign }) => metric.value.map((x) => (x === null ? NaN : sign * x)));
+    const losses = objectives.map(({ metric, sign }) => Float64Array.from(metric.value, (x) => (x === null ? NaN : sign * x)));
     const isPruned = Array.from(data.isPruned, (each) => each === "1");
     const all = Array.from({ length: n }, (_, i) => i);
     const ruledOut = lookup(data.ruledOut);
     const problem = {
       n, losses, ruledOut, broken: data.broken, isLog: objectives.map((objective) => objective.isLog),
-      sorted: decide.sortedByLosses(losses, all.filter((i) => !isPruned[i] && losses.every((loss) => Math.abs(loss[i]) <= MOST))),
     };
     const model = {
       data, n, all, metrics, what: data.isSearch ? "study" : "report", objectives, isPruned, ruledOut, problem,
@@ -81,6 +80,8 @@
       name: (i) => (data.labels[i] ? format.oneLine(data.labels[i]) : `trial ${data.ids[i]}`),
       tags: (i) => data.tags.values[data.tags.codes[i]] || "",
     };
+    model.isJudged = Uint8Array.from(all, (i) => !isPruned[i] && losses.every((loss) => Math.abs(loss[i]) <= MOST));
+    problem.sorted = decide.sortedByLosses(losses, all.filter((i) => model.isJudged[i]));
     model.weights = model.equalWeights;
     model.reset = () => {
       for (const bound of model.bounds) bound.at = null;
@@ -96,15 +97,15 @@
 
   // The group in which a candidate is drawn, by the decision as it stands.
   function groups(model) {
-    const { decision, isPruned, ruledOut, all } = model;
-    const onFront = new Set(decision.front), judged = new Set(model.problem.sorted);
+    const { decision, isPruned, ruledOut, all, isJudged } = model;
+    const onFront = new Set(decision.front);
     return all.map((i) => {
       if (isPruned[i]) return "pruned";
       if (onFront.has(i)) return "front";
       if (decision.feasible[i] === decide.BROKEN) return "infeasible";
       if (decision.feasible[i] === decide.UNKNOWN) return "undecided";
       if (ruledOut.has(i)) return "ruledOut";
-      return judged.has(i) ? "dominated" : "incomplete";
+      return isJudged[i] ? "dominated" : "incomplete";
     });
   }
 

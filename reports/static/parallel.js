@@ -48,14 +48,17 @@
 
   function parallel(model, view, place, events) {
     const area = make("div", { class: "lines" });
-    const [base, above] = [make("canvas"), make("canvas", { class: "above" })];
+    const [grey, base, above] = [make("canvas"), make("canvas"), make("canvas", { class: "above" })];
     const frame = svg("svg", {});
-    area.append(base, above, frame);
+    area.append(grey, base, above, frame);
     const scroller = make("div", { class: "sideways" }, area);
     place.replaceChildren(scroller);
     const handles = new Map(); // by column: what the keyboard holds an axis by
-    let axes = [], groups = [], drawn = [], brush = null, held = null, hovered = null;
+    const known = new Map(); // axes, by column
+    let axes = [], groups = [], drawn = [], brush = null, held = null, hovered = null, greyOf = "", axesOf = "";
     const size = { width: 0, height: 0 };
+
+    const others = moo.model.spread(model.all.filter((i) => !model.isPruned[i]), MOST_DRAWN);
 
     const xOf = (k) => SIDE + (axes.length > 1 ? (k * (size.width - 2 * SIDE)) / (axes.length - 1) : 0);
     const yOf = (height) => TOP + (1 - height) * (size.height - TOP - BOTTOM);
@@ -102,8 +105,8 @@
 
     function fit(canvas) {
       const ratio = Math.min(2, devicePixelRatio || 1);
-      canvas.width = Math.round(size.width * ratio);
-      canvas.height = Math.round(size.height * ratio);
+      const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
       canvas.style.width = `${size.width}px`;
       canvas.style.height = `${size.height}px`;
       const context = canvas.getContext("2d");
@@ -114,29 +117,43 @@
 
     function draw(newGroups) {
       if (newGroups) groups = newGroups;
-      axes = view.axes.map((key) => axisOf(model, model.columns.get(key)));
+      axes = view.axes.map((key) => {
+        if (!known.has(key)) known.set(key, axisOf(model, model.columns.get(key)));
+        return known.get(key);
+      });
       size.height = moo.theme.isNarrow() ? 320 : 360;
       size.width = Math.max(scroller.clientWidth, 2 * SIDE + (axes.length - 1) * LEAST_GAP);
       area.style.height = `${size.height}px`;
       area.style.width = `${size.width}px`;
       const theme = moo.theme.theme();
-      const canvas = fit(base), paper = moo.theme.isPrinting() ? penOnPaper() : null;
-      const context = paper || canvas;
+      const paper = moo.theme.isPrinting() ? penOnPaper() : null;
       const front = new Set(model.decision.front);
-      const others = moo.model.spread(model.all.filter((i) => !model.isPruned[i]), MOST_DRAWN);
       const greys = others.filter((i) => !front.has(i) && !view.hidden.has(groups[i]));
+      drawGreys(paper, greys, theme);
+      const context = paper || fit(base);
       const some = moo.model.spread(model.decision.front, MOST_DRAWN);
-      for (const i of greys) stroke(context, i, theme[groups[i]], 1, greys.length > 300 ? 0.2 : 0.4);
       for (const i of some) stroke(context, i, theme.accent, 1.3, some.length > 100 ? 0.4 : 0.75);
       const marked = [...view.selected].slice(0, MOST_DRAWN);
       for (const i of marked) stroke(context, i, theme.ink, 1.2, marked.length > 60 ? 0.35 : 0.7);
       for (const i of view.pins) stroke(context, i, theme.ink, 2.2, 1, true);
       if (model.decision.best !== null) stroke(context, model.decision.best, theme.chosen, 3, 1, true);
       drawn = [...new Set([...greys, ...some, ...marked, ...view.pins, ...(model.decision.best === null ? [] : [model.decision.best])])];
-      drawAxes(theme);
+      const axesNow = JSON.stringify([size, theme.ink, axes.map((axis) => axis.column.key), held]);
+      if (axesNow !== axesOf || paper) drawAxes(theme);
+      axesOf = paper ? "" : axesNow;
       if (paper) frame.prepend(paper.group);
       placeHandles();
       hover(hovered);
+    }
+
+    // The lines off the front, in one grey whatever group they are of: a bound that moves leaves them as they are.
+    function drawGreys(paper, greys, theme) {
+      const shown = view.hidden.size ? greys : others; // under a line of the front its own grey is not seen
+      const key = [size.width, size.height, theme.dominated, shown === others ? "" : shown.join(), ...axes.map((axis) => axis.column.key)].join();
+      if (!paper && key === greyOf) return;
+      greyOf = key;
+      const canvas = fit(grey);
+      for (const i of paper ? greys : shown) stroke(paper || canvas, i, theme.dominated, 1, shown.length > 300 ? 0.2 : 0.4);
     }
 
     function drawAxes(theme) {

@@ -284,6 +284,6 @@
     lines.draw(moo.groups);
   });
   document.documentElement.classList.add("live");
-  moo.page = { model, view };
+  moo.page = { model, view, chart };
   changed("all");
 })();

@@ -3,7 +3,8 @@
   "use strict";
 
   const { format } = moo;
-  const MOST_DRAWN = 800; // beside the front, the pinned and the selected: an SVG chart with more answers slowly
+  const MOST_DRAWN = 800; // elements off the front, on paper; on a screen these are a cloud
+  const MOST_RINGS = 60; // around selected ones
   const VIEW_SHARE = 0.4; // how far beyond front and baseline the first view goes, as a share of their range
   const ORDER = ["pruned", "infeasible", "ruledOut", "undecided", "incomplete", "dominated"];
 
@@ -21,11 +22,13 @@
   // A column as an axis shows it: values and ends in its unit; null where the scale has no place for them.
   function scaleOf(column, isLog) {
     const place = (x) => (x === null || x === undefined || typeof x !== "number" || (isLog && x <= 0) ? null : x / column.factor);
+    const known = column.value.map(place).filter((x) => x !== null);
     return {
-      column, isLog,
+      column, isLog, extent: known.length ? extent(known) : null,
       at: (i) => place(column.value[i]),
       low: (i) => (column.low ? place(column.low[i]) : null),
       high: (i) => (column.high ? place(column.high[i]) : null),
+      along: Float64Array.from(column.value, (x) => (place(x) === null ? NaN : isLog ? Math.log10(place(x)) : place(x))),
     };
   }
 
@@ -38,11 +41,10 @@
   const extent = (numbers) => numbers.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, -Infinity]);
 
   // The first view: all of the key points, of the others as far as these leave detail.
-  function viewOf(scale, keys, all) {
-    const known = all.map(scale.at).filter((x) => x !== null);
-    if (!known.length) return null;
+  function viewOf(scale, keys) {
+    const values = scale.extent;
+    if (!values) return null;
     const ends = keys.flatMap((i) => [scale.at(i), scale.low(i), scale.high(i)]).filter((x) => x !== null);
-    const values = extent(known);
     let view = values;
     if (ends.length && scale.column.key !== "#") {
       const key = extent(ends), limits = widened(key, scale.isLog, VIEW_SHARE);
@@ -125,7 +127,7 @@
         const line = { type: "line", line: { width: 1.2, dash: "dash" }, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1 };
         shapes.push({ ...line, [`${name}0`]: place, [`${name}1`]: place });
         annotations.push({
-          text: escaped(cut(`${bound.metric.title} ${bound.sense === "<=" ? "\u2264" : "\u2265"} ${format.bound(at, bound.metric)}`)), showarrow: false, font: { size: 11 },
+          text: escaped(cut(`${bound.metric.title} ${bound.sense === "<=" ? "\u2264" : "\u2265"} ${format.boundText(bound)}`)), showarrow: false, font: { size: 11 },
           [name]: scale.isLog ? Math.log10(place) : place, [`${other}ref`]: "paper", [other]: 1,
           ...(name === "x" ? { yanchor: "bottom" } : { xanchor: "right", yanchor: "bottom" }),
         });
@@ -134,19 +136,25 @@
     return { shapes, annotations };
   }
 
-  function traces(model, view, groups, x, y) {
+  const isOn = (x, y) => (i) => x.at(i) !== null && y.at(i) !== null;
+
+  // The candidates off the front that are shown, by group, in the order in which they are drawn.
+  function others(model, view, groups, x, y) {
+    const isPlaced = isOn(x, y), { baseline } = model.data;
+    const members = Object.fromEntries(ORDER.map((group) => [group, []]));
+    for (const i of model.all) if (members[groups[i]] && i !== baseline && isPlaced(i)) members[groups[i]].push(i);
+    return ORDER.filter((group) => !view.hidden.has(group)).map((group) => ({ group, members: members[group] }));
+  }
+
+  // `marks` are those of `others` that are elements too: none on a screen, where the cloud has them.
+  function traces(model, view, marks, x, y) {
     const theme = moo.theme.theme(), { looks } = model.data;
-    const isPlaced = (i) => x.at(i) !== null && y.at(i) !== null;
-    const drawn = new Set(moo.model.spread(model.all, MOST_DRAWN));
-    for (const i of [...view.pins, ...view.selected].slice(0, MOST_DRAWN)) drawn.add(i);
+    const isPlaced = isOn(x, y);
     const trace = (name, members, marker, more = {}) => ({
       type: "scatter", mode: "markers", name, uid: name, customdata: members, x: members.map(x.at), y: members.map(y.at), hoverinfo: "none", marker, ...more,
     });
     const baseline = model.data.baseline;
-    const found = ORDER.filter((group) => !view.hidden.has(group)).map((group) => {
-      const members = model.all.filter((i) => groups[i] === group && drawn.has(i) && i !== baseline && isPlaced(i));
-      return trace(group, members, { symbol: looks[group].symbol, size: looks[group].size, color: theme[group], line: { width: group === "dominated" ? 0 : 1.5, color: theme[group] } });
-    });
+    const found = marks.map(({ group, members }) => trace(group, members, { symbol: looks[group].symbol, size: looks[group].size, color: theme[group], line: { width: group === "dominated" ? 0 : 1.5, color: theme[group] } }));
     const front = model.decision.front.filter(isPlaced);
     const isJudged = model.objectives.length === 2;
     const areObjectives = [x, y].every((scale) => model.objectives.some(({ metric }) => metric.name === scale.column.key));
@@ -166,67 +174,106 @@
       const placed = members.filter(isPlaced);
       if (placed.length) found.push({ ...trace(name, placed, { symbol, size, color, line: { width, color } }), hoverinfo: "skip" });
     };
-    ring("selected", [...view.selected].slice(0, MOST_DRAWN), 14, theme.ink, 1.5);
+    const selected = [...view.selected]; // many rings would hide what they mark: then off the front the marks are dark
+    ring("selected", selected.length > MOST_RINGS ? front.filter((i) => view.selected.has(i)) : selected, 14, theme.ink, 1.5);
     ring("pinned", view.pins, 18, theme.ink, 2, "square-open");
     if (model.decision.best !== null) ring("chosen", [model.decision.best], 20, theme.chosen, 3);
     return found;
   }
 
   function scatter(model, view, place, events) {
-    const chart = place.querySelector(".plot");
-    let keys = new Set(), keysOf = "", wasNarrow = null;
+    const chart = place.querySelector(".plot"), cloud = moo.cloud.cloud(model, place);
+    const scales = new Map();
+    let keys = new Set(), keysOf = "", wasNarrow = null, whole = null, pressed = null, isAdding = false, nDrawn = 0;
+
+    function scale(name) {
+      const column = model.columns.get(view[name]);
+      const isLog = (view[name === "x" ? "logX" : "logY"] ?? column.isLog) && canBeLog(column);
+      const key = `${column.key}|${isLog}`;
+      if (!scales.has(key)) scales.set(key, scaleOf(column, isLog));
+      return scales.get(key);
+    }
 
     function draw(groups) {
-      const [x, y] = ["x", "y"].map((name) => {
-        const column = model.columns.get(view[name]);
-        return scaleOf(column, (view[name === "x" ? "logX" : "logY"] ?? column.isLog) && canBeLog(column));
-      });
+      const [x, y] = [scale("x"), scale("y")];
       const axes = [view.x, view.y, x.isLog, y.isLog].join();
       if (axes !== keysOf) [keys, keysOf] = [new Set(model.asSet.front), axes];
       for (const i of [...model.decision.front, ...view.pins, model.data.baseline]) if (i !== null) keys.add(i);
       const framing = keys.size > 2 ? [...keys] : model.all;
       const lines = boundLines(model, x, y);
       const layout = moo.theme.layout({
-        xaxis: axisLayout(x, viewOf(x, framing, model.all)), yaxis: axisLayout(y, viewOf(y, framing, model.all)),
+        xaxis: axisLayout(x, viewOf(x, framing)), yaxis: axisLayout(y, viewOf(y, framing)),
         ...lines, ...moo.theme.size(chart), showlegend: false, uirevision: axes, dragmode: "zoom",
+        selections: [], selectionrevision: ++nDrawn, // what is selected is told by its marks, also when it was elsewhere
       });
       if (wasNarrow !== null && wasNarrow !== moo.theme.isNarrow()) {
         Plotly.purge(chart); // a colour bar that turns leaves its old half behind, and the room it took
         delete chart.dataset.listening;
       }
       wasNarrow = moo.theme.isNarrow();
-      Plotly.react(chart, traces(model, view, groups, x, y), layout, moo.theme.CONFIG);
+      const marks = others(model, view, groups, x, y);
+      whole = () => ({ data: traces(model, view, thinned(marks), x, y), layout });
+      const isPrinting = moo.theme.isPrinting();
+      const seen = isPrinting ? whole() : { data: traces(model, view, [], x, y), layout: { ...layout, ...moo.theme.CLEAR } };
+      Plotly.react(chart, seen.data, seen.layout, CONFIG);
+      const front = model.decision.front.filter(isOn(x, y)), { baseline } = model.data;
+      if (baseline !== null && !front.includes(baseline) && !view.hidden.has("baseline") && isOn(x, y)(baseline)) front.push(baseline);
+      const dark = view.selected.size > MOST_RINGS ? view.selected : new Set();
+      cloud.draw(chart, { marks: isPrinting ? [] : marks, front, dark, x: x.along, y: y.along });
       if (!chart.dataset.listening) listen();
     }
 
+    function thinned(marks) {
+      const drawn = new Set(moo.model.spread(model.all, MOST_DRAWN));
+      return marks.map(({ group, members }) => ({ group, members: members.filter((i) => drawn.has(i)) }));
+    }
+
+    // The picture that a reader saves has the candidates off the front as elements: it is drawn anew, as far as is seen.
+    function picture() {
+      const { data, layout } = whole();
+      const seen = (name) => ({ ...layout[name], range: [...chart.layout[name].range] });
+      return { data, layout: { ...layout, xaxis: seen("xaxis"), yaxis: seen("yaxis") }, config: moo.theme.CONFIG };
+    }
+
+    const save = {
+      name: "toImage", title: "Save the chart as a PNG", icon: Plotly.Icons.camera,
+      click: () => Plotly.downloadImage(picture(), { format: "png", filename: "front", width: chart.clientWidth, height: chart.clientHeight, scale: 2 }),
+    };
+    const CONFIG = { ...moo.theme.CONFIG, modeBarButtonsToRemove: [...moo.theme.CONFIG.modeBarButtonsToRemove, "toImage"], modeBarButtonsToAdd: [save] };
+
     function listen() {
       chart.dataset.listening = "yes";
-      const of = (event) => event.points.map((point) => point.customdata).filter((i) => i !== undefined);
-      chart.on("plotly_hover", (event) => events.hover(of(event)[0] ?? null));
-      chart.on("plotly_unhover", () => events.hover(null));
-      chart.on("plotly_click", (event) => of(event).length && events.pin(of(event)[0]));
-      chart.on("plotly_selected", (event) => event && event.points && events.select(of(event)));
-    }
-
-    // Where a candidate stands on the page, in pixels of the chart; null where it is out of sight.
-    function whereIs(i) {
-      const area = chart.querySelector(".nsewdrag");
-      if (!area || !chart.layout) return null;
-      const box = area.getBoundingClientRect(), frame = place.getBoundingClientRect();
-      const share = (name, at) => {
-        const axis = chart.layout[`${name}axis`];
-        const spot = axis.type === "log" ? Math.log10(at) : at;
-        return (spot - axis.range[0]) / (axis.range[1] - axis.range[0]);
-      };
-      const [x, y] = ["x", "y"].map((name) => {
-        const column = model.columns.get(view[name]), at = column.value[i];
-        return at === null || typeof at !== "number" ? NaN : share(name, at / column.factor);
+      for (const name of ["plotly_afterplot", "plotly_relayouting"]) chart.on(name, () => cloud.draw(chart));
+      chart.on("plotly_selected", (event) => {
+        const corners = event && cornersOf(event);
+        if (corners) events.select([...(isAdding ? view.selected : []), ...cloud.within(corners)]);
       });
-      if (!(x >= 0 && x <= 1 && y >= 0 && y <= 1)) return null;
-      return { x: box.left - frame.left + x * box.width, y: box.top - frame.top + (1 - y) * box.height };
     }
 
-    return { draw, whereIs };
+    // The line around what was selected, along the axes.
+    function cornersOf({ range, lassoPoints }) {
+      const [x, y] = [scale("x"), scale("y")];
+      const along = ({ isLog }, at) => (isLog ? Math.log10(at) : at);
+      if (lassoPoints) return lassoPoints.x.map((at, k) => [along(x, at), along(y, lassoPoints.y[k])]);
+      if (!range) return null;
+      const [[left, right], [low, high]] = [range.x.map((at) => along(x, at)), range.y.map((at) => along(y, at))];
+      return [[left, low], [right, low], [right, high], [left, high]];
+    }
+
+    chart.addEventListener("pointermove", (event) => event.buttons || events.hover(cloud.at(event.clientX, event.clientY)));
+    chart.addEventListener("pointerleave", () => events.hover(null));
+    chart.addEventListener("pointerdown", (event) => {
+      pressed = [event.clientX, event.clientY];
+      isAdding = event.shiftKey;
+    }, true);
+    addEventListener("pointerup", (event) => { // on the window: plotly covers all while a button is down
+      const isClick = pressed && event.button === 0 && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 4;
+      const i = isClick ? cloud.at(event.clientX, event.clientY) : null;
+      pressed = null;
+      if (i !== null) events.pin(i);
+    }, true);
+
+    return { draw, whereIs: cloud.whereIs, marks: cloud.members };
   }
 
   const canBeLog = (column) => column.value.every((x) => x === null || (typeof x === "number" && x > 0)) && column.key !== "#";

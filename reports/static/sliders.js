@@ -41,9 +41,9 @@
   }
 
   // One row: name, what it says now, slider, field.
-  function row(id, title, attributes, onSlide, onType) {
-    const slider = make("input", { type: "range", id: `${id}-slider`, "aria-label": title, ...attributes.slider, input: () => onSlide(Number(slider.value)) });
-    const field = make("input", { type: "number", id: `${id}-field`, step: "any", "aria-label": `${title}, as a number`, ...attributes.field, change: () => onType(field) });
+  function row(id, title, attributes, onSlide, onType, spoken = title) {
+    const slider = make("input", { type: "range", id: `${id}-slider`, "aria-label": spoken, ...attributes.slider, input: () => onSlide(Number(slider.value)) });
+    const field = make("input", { type: "number", id: `${id}-field`, step: "any", "aria-label": `${spoken}, as a number`, ...attributes.field, change: () => onType(field) });
     const note = make("span", { class: "quiet note" });
     const unit = make("span", { class: "unit" }, attributes.unit || "");
     const label = make("label", { for: slider.id, class: "title" }, title);
@@ -75,11 +75,11 @@
       refresh: () => {
         const at = bound.at === null ? (bound.set ?? (sense === "<=" ? Infinity : -Infinity)) : bound.at;
         if (scale.at(Number(parts.slider.value)) !== at) parts.slider.value = scale.place(at);
-        const text = Number.isFinite(at) ? `${format.inUnit(at, metric)}` : "";
+        const text = Number.isFinite(at) ? `${format.boundNow(bound)}` : "";
         if (parts.field !== document.activeElement || !isSame(parts.field.value, text)) parts.field.value = text;
-        parts.slider.setAttribute("aria-valuetext", Number.isFinite(at) ? format.bound(at, metric) : "any");
+        parts.slider.setAttribute("aria-valuetext", Number.isFinite(at) ? format.boundText(bound) : "any");
         parts.element.classList.toggle("changed", bound.at !== null);
-        parts.note.textContent = bound.at === null ? (bound.text === null ? "" : `as the ${model.what} has it`) : bound.set === null ? "" : `the ${model.what}: ${format.bound(bound.set, metric)}`;
+        parts.note.textContent = bound.at === null ? (bound.text === null ? "" : `as the ${model.what} has it`) : bound.set === null ? "" : `the ${model.what}: ${format.boundText({ ...bound, at: null })}`;
         parts.note.title = bound.text || "";
       },
     };
@@ -98,6 +98,7 @@
       { slider: { min: 0, max: 100, step: 1 }, field: { min: 0, max: 100, required: true }, unit: "%" },
       (place) => set(place / 100),
       (field) => (field.value !== "" && Number.isFinite(Number(field.value)) ? set(Number(field.value) / 100) : changed()),
+      `weight of ${objective.metric.title}`,
     );
     const band = make("span", { class: "band", "aria-hidden": "true" });
     parts.track.prepend(band);

@@ -16,12 +16,13 @@
     return up ? order : -order;
   }
 
-  function table(model, view, place, events) {
+  function table(model, view, room, events) {
     const { columns } = model;
     const shown = [...columns.values()].filter((column) => column.key !== "#" && column.isKnown);
     const hasTags = model.all.some((i) => model.tags(i) !== "");
     const texts = new Map();
-    let groups = [], rows = [], current = null;
+    const made = new Map(); // by candidate: its row, and of which state it is
+    let groups = [], rows = [], current = null, sortOf = null;
 
     const search = make("input", { type: "search", id: "filter", placeholder: "name, setting or tag", "aria-label": "Filter the table by text", input: () => set({ filter: search.value, page: 0 }) });
     const tabs = make("span", { class: "tabs", role: "group", "aria-label": "Which candidates" });
@@ -29,7 +30,7 @@
     const [before, next] = [make("button", { type: "button", click: () => turn(-1) }, "Previous"), make("button", { type: "button", click: () => turn(1) }, "Next")];
     const head = make("thead"), body = make("tbody");
     const grid = make("table", { class: "candidates" }, make("caption", { class: "hidden" }, "Candidates, with 95% intervals"), head, body);
-    place.replaceChildren(
+    room.replaceChildren(
       make("div", { class: "bar" }, tabs, search, count, make("span", { class: "pager" }, before, next)),
       make("div", { class: "scroll", role: "region", "aria-label": "Table of candidates", tabindex: 0 }, grid),
     );
@@ -89,25 +90,46 @@
       head.replaceChildren(make("tr", {}, boxes, heading("name", "candidate"), ...shown.map((column) => heading(column.key, column.title)), hasTags ? make("th", { scope: "col" }, "tags") : null));
     }
 
-    function row(i, isFirst) {
-      const isPinned = view.pins.includes(i), name = model.name(i);
-      const box = make("input", { type: "checkbox", "aria-label": `Select ${name}`, tabindex: -1, checked: view.selected.has(i), change: () => events.toggle(i) });
+    // A candidate's row: the one that is there, unless something about it changed.
+    function row(i) {
+      const isPinned = view.pins.includes(i), isSelected = view.selected.has(i), isBest = i === model.decision.best;
+      const state = [isPinned, isSelected, isBest, groups[i]].join();
+      const before = made.get(i);
+      if (before?.state === state) return before.element;
+      const element = newRow(i, isPinned, isSelected, isBest);
+      made.set(i, { state, element });
+      return element;
+    }
+
+    function newRow(i, isPinned, isSelected, isBest) {
+      const name = model.name(i);
+      const box = make("input", { type: "checkbox", "aria-label": `Select ${name}`, tabindex: -1, checked: isSelected, change: () => events.toggle(i) });
       const pin = make("button", { type: "button", class: "pin", "aria-pressed": String(isPinned), "aria-label": `Pin ${name}`, title: "Pin, to compare side by side", tabindex: -1, click: () => events.pin(i) }, isPinned ? "pinned" : "pin");
-      const roles = [i === model.decision.best && "recommended", i === model.data.baseline && "baseline", groups[i] === "front" ? null : moo.looks[groups[i]]].filter(Boolean);
+      const roles = [isBest && "recommended", i === model.data.baseline && "baseline", groups[i] === "front" ? null : moo.looks[groups[i]]].filter(Boolean);
       const cells = shown.map((column) => {
         const isNumber = column.kind === "metric" || !column.values;
         const interval = column.kind === "metric" ? format.ends(column, i) : "";
         return make("td", { class: isNumber ? "number" : null }, column.show(i), interval ? make("small", {}, interval) : null);
       });
-      const element = make(
+      return make(
         "tr",
-        { "data-place": i, tabindex: isFirst ? 0 : -1, class: [i === model.decision.best && "marked", isPinned && "pinned", view.selected.has(i) && "selected"].filter(Boolean).join(" ") || null },
+        { "data-place": i, tabindex: -1, class: [isBest && "marked", isPinned && "pinned", isSelected && "selected"].filter(Boolean).join(" ") || null },
         make("td", { class: "boxes" }, box, pin),
         make("td", { class: "name" }, name, make("small", {}, roles.join(", "))),
         ...cells,
         hasTags ? make("td", { class: "tags" }, format.oneLine(model.tags(i)) || format.DASH) : null,
       );
-      return element;
+    }
+
+    // Puts rows in their order, and leaves alone those that stand so: a table laid out anew takes long.
+    function place(elements) {
+      const wanted = new Set(elements);
+      for (const element of [...body.children]) if (!wanted.has(element)) element.remove();
+      let next = body.firstElementChild;
+      for (const element of elements) {
+        if (element === next) next = next.nextElementSibling;
+        else body.insertBefore(element, next);
+      }
     }
 
     function draw(newGroups) {
@@ -127,8 +149,12 @@
       before.disabled = view.page === 0;
       next.disabled = view.page >= last;
       before.parentElement.hidden = last === 0;
-      refreshHead();
-      body.replaceChildren(...page.map((i) => row(i, i === current)));
+      if (sortOf !== view.sort) refreshHead();
+      sortOf = view.sort;
+      const elements = page.map(row);
+      for (const element of elements) element.tabIndex = Number(element.dataset.place) === current ? 0 : -1;
+      place(elements);
+      for (const i of made.keys()) if (!page.includes(i)) made.delete(i);
       if (hasFocus) focus(current);
     }
 

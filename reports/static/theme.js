@@ -3,15 +3,16 @@
   "use strict";
 
   const THEMES = {
-    light: { ink: "#1c2128", grid: "#e9ecef", surface: "#ffffff", edge: "#24292f", accent: "#0072b2", chosen: "#d55e00", quiet: "#57606a",
+    light: { ink: "#1c2128", grid: "rgba(28,33,40,0.09)", surface: "#ffffff", edge: "#24292f", accent: "#0072b2", chosen: "#d55e00", quiet: "#57606a",
              pruned: "#9aa1a9", infeasible: "#9aa1a9", undecided: "#737a83", incomplete: "#737a83", ruledOut: "#737a83", dominated: "#a3a9b1", bar: "#6e7781" },
-    dark: { ink: "#e6e9ed", grid: "#2e343d", surface: "#1d2128", edge: "#e6e9ed", accent: "#56b4e9", chosen: "#f0894a", quiet: "#a0a9b4",
+    dark: { ink: "#e6e9ed", grid: "rgba(230,233,237,0.09)", surface: "#1d2128", edge: "#e6e9ed", accent: "#56b4e9", chosen: "#f0894a", quiet: "#a0a9b4",
             pruned: "#6d747d", infeasible: "#767d87", undecided: "#a0a9b4", incomplete: "#a0a9b4", ruledOut: "#a0a9b4", dominated: "#6a727c", bar: "#a0a9b4" },
   };
   const CONFIG = {
     displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "", displayModeBar: true,
     modeBarButtonsToRemove: ["sendDataToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d"],
   };
+  const CLEAR = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: false }; // of what has a canvas behind it
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 44rem)");
   let isPrinting = false;
@@ -60,5 +61,5 @@
     }
   }
 
-  moo.theme = { CONFIG, theme, layout, size, onChange, isNarrow: () => narrow.matches && !isPrinting, isPrinting: () => isPrinting };
+  moo.theme = { CONFIG, CLEAR, theme, layout, size, onChange, isNarrow: () => narrow.matches && !isPrinting, isPrinting: () => isPrinting };
 })();

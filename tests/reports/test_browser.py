@@ -12,6 +12,7 @@ import pytest
 
 import reports
 from moo.decision import recommend
+from moo.metrics import BUILT_IN, format_value
 from moo.pareto import nondominated
 from reports._choice import choose
 from reports._found import found
@@ -101,13 +102,20 @@ def test_a_page_is_drawn_silently_asks_for_nothing_and_recommends_what_python_do
         page.settled()
         page.settled()
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
-        assert (page.page.locator("#front-chart path.point").count() > 0) is (name != "empty")
+        assert (n_points(page) > 0) is (name != "empty")
         if name != "empty":
             assert share_of_points(page) > 0.6
             assert_decides_alike(page, expected)
     assert page.log == []
     assert page.asked == [path.as_uri()]
     page.page.context.close()
+
+
+def n_points(page):
+    """How many candidates the front's chart shows: elements, and marks on the canvas behind them."""
+    return page.page.locator("#front-chart path.point").count() + page.page.evaluate(
+        "moo.page?.chart.marks().length ?? 0"
+    )
 
 
 def share_of_points(page):
@@ -216,6 +224,14 @@ def test_without_a_feasible_candidate_it_says_which_bound_is_the_reason(opened):
     assert re.search(
         r"No candidate keeps your bounds. Without latency p95 at most 1 us, \d+ candidates would", text
     )
+    least = min(
+        t.estimate("latency_p95").value
+        for t in samples.digits().complete
+        if t.estimate("peak_memory").value <= 48 * 2**20
+    )
+    assert (
+        f"The least latency p95 among these is {format_value(least, BUILT_IN['latency_p95'])}: trial " in text
+    )
 
 
 def test_what_was_moved_is_said_beside_what_the_study_has_and_is_taken_back(opened):
@@ -311,9 +327,80 @@ def test_a_range_of_an_axis_is_selected_by_keyboard(opened):
     to = lowest + 0.9 * (highest - lowest)
     assert sorted(opened.state(accuracy)) == sorted(value for value in everything if from_ <= value <= to)
     assert "to" in opened.page.get_attribute("#parallel-chart .handle >> nth=0", "aria-valuetext")
+    range_shown = opened.page.locator("#parallel-chart svg rect")
+    assert range_shown.count() == 1
     opened.page.keyboard.press("Escape")
     opened.settled()
     assert opened.state("view.selected.size") == 0
+    assert range_shown.count() == 0
+
+
+def test_a_box_selects_what_is_in_it_on_the_front_and_off_it(opened):
+    opened.page.evaluate("document.querySelector('#front').scrollIntoView()")
+    opened.page.click("#front-chart [data-title='Box Select']")
+    area = opened.page.locator("#front-chart .nsewdrag").bounding_box()
+    frame = opened.page.locator("#front-chart").bounding_box()
+    left, top = area["x"] + 40, area["y"] + 40  # at the very corner one drags the axes
+    right, bottom = left + area["width"] / 2, area["y"] + area["height"] - 40
+    opened.page.mouse.move(left, top)
+    opened.page.mouse.down()
+    opened.page.mouse.move(right, bottom, steps=4)
+    opened.page.mouse.up()
+    opened.page.wait_for_function("() => moo.page.view.selected.size > 0")
+    opened.settled()
+    shown = "[...new Set([...moo.page.chart.marks(), ...model.decision.front, model.data.baseline])]"
+    spots = opened.state(f"{shown}.map((i) => [i, moo.page.chart.whereIs(i)])")
+    inside = {
+        i
+        for i, spot in spots
+        if spot and left < spot["x"] + frame["x"] < right and top < spot["y"] + frame["y"] < bottom
+    }
+    assert set(opened.state("[...view.selected]")) == inside
+    assert inside - set(opened.state("model.decision.front"))
+    opened.page.click("#front-chart [data-title='Zoom']")
+    opened.settled()
+    assert opened.page.locator("#front-chart .select-outline").count() == 0  # the marks say it
+
+
+def test_a_mark_off_the_front_is_pointed_at_and_pinned(opened):
+    opened.page.evaluate("document.querySelector('#front').scrollIntoView()")
+    place = opened.state("moo.page.chart.marks().findLast((i) => moo.page.chart.whereIs(i))")
+    spot, frame = (
+        opened.state(f"moo.page.chart.whereIs({place})"),
+        opened.page.locator("#front-chart").bounding_box(),
+    )
+    opened.page.mouse.move(frame["x"] + spot["x"], frame["y"] + spot["y"], steps=2)
+    assert opened.page.inner_text(".tip").startswith(f"trial {opened.state(f'model.data.ids[{place}]')}\n")
+    opened.page.mouse.down()
+    opened.page.mouse.up()
+    opened.settled()
+    assert opened.state("view.pins") == [place]
+
+
+def test_a_slider_leaves_the_rows_that_stay_as_they_are(opened):
+    opened.page.evaluate(
+        "document.querySelectorAll('#candidates tbody tr').forEach((row) => { row.wasThere = true; })"
+    )
+    before = opened.front
+    opened.type_number("#bound-0-field", 250)
+    assert opened.front != before
+    kept = opened.state(
+        "[...document.querySelectorAll('#candidates tbody tr')]"
+        ".map((row) => [model.data.ids[row.dataset.place], row.wasThere === true])"
+    )
+    assert {number for number, was_there in kept if was_there} == before & opened.front
+    assert [number for number, _ in kept] == opened.state(
+        "model.decision.front.map((i) => model.data.ids[i])"
+    )
+
+
+def test_a_bound_that_only_the_value_keeps_is_said_to_be_doubtful(opened):
+    found = opened.state("model.decision.best")
+    high = opened.state(f"model.columns.get('latency_p95').high[{found}]")
+    value = opened.state(f"model.columns.get('latency_p95').value[{found}]")
+    opened.type_number("#bound-0-field", 1e6 * (value + (high - value) / 2))
+    assert opened.state("model.decision.best") == found
+    assert "Not sure to keep its bound: latency p95" in opened.page.inner_text("#answer")
 
 
 def test_who_is_best_in_one_objective_under_the_bounds_is_said(opened):
@@ -346,8 +433,15 @@ def test_on_paper_each_number_stands_under_its_heading(opened):
         "() => ['thead', 'tbody'].map((part) => [...document.querySelector(`#candidates ${part} tr`).cells]"
         ".map((cell) => cell.getBoundingClientRect()).filter((box) => box.width).map((box) => box.left))"
     )
+    opened.page.evaluate("document.documentElement.classList.add('paper')")
+    too_wide = opened.page.evaluate(
+        "() => [...document.querySelectorAll('.scroll')]"
+        ".filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.getAttribute('aria-label'))"
+    )
+    opened.page.evaluate("document.documentElement.classList.remove('paper')")
     opened.page.emulate_media(media="screen")
     assert cells[0] == cells[1]
+    assert too_wide == []  # it would have the browser shrink every page
 
 
 def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen_its_own_again(opened):
@@ -356,16 +450,21 @@ def test_paper_has_whole_charts_of_its_own_width_in_light_colours_and_the_screen
       const svg = document.querySelector("#front-chart .main-svg");
       const wide = document.querySelector("#parallel-chart canvas").getBoundingClientRect().width;
       return { chart: [Number(svg.getAttribute("width")), Number(svg.getAttribute("height"))],
-               place: box(document.querySelector("#front-chart .plot")), wide, ground: svg.style.background };
+               place: box(document.querySelector("#front-chart .plot")), wide, ground: svg.style.background,
+               ink: document.querySelector("#front-chart .xtitle").style.fill };
     }"""
     opened.page.emulate_media(color_scheme="dark")
-    opened.page.wait_for_function(f"() => ({sizes})().ground === 'rgb(29, 33, 40)'")
+    opened.page.wait_for_function(f"() => ({sizes})().ink === 'rgb(230, 233, 237)'")
     before = opened.page.evaluate(sizes)
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     paper = opened.page.evaluate(sizes)
     assert paper["chart"] == paper["place"]
     assert max(paper["chart"][0], paper["wide"]) <= 1020
-    assert paper["ground"] == "rgb(255, 255, 255)"
+    assert (paper["ground"], paper["ink"]) == ("rgb(255, 255, 255)", "rgb(28, 33, 40)")
+    n_off = opened.state(
+        "model.all.filter((i) => moo.groups[i] !== 'front' && i !== model.data.baseline).length"
+    )
+    assert opened.page.locator("#front-chart path.point").count() >= n_off  # nor here
     assert opened.page.locator("#parallel-chart .paths path").count() >= len(
         opened.front
     )  # no canvas is printed
@@ -448,11 +547,12 @@ def test_any_two_columns_go_on_the_axes(opened):
 
 
 def test_groups_are_switched_off_in_every_chart(opened):
-    before = opened.page.locator("#front-chart path.point").count()
+    before = n_points(opened)
     opened.page.uncheck("[data-group=dominated]")
     opened.settled()
     n_hidden = opened.state("moo.groups.filter((group) => group === 'dominated').length")
-    assert opened.page.locator("#front-chart path.point").count() == before - n_hidden + 0
+    assert n_hidden
+    assert n_points(opened) == before - n_hidden
     assert opened.page.evaluate("location.hash") == "#hide=dominated"
 
 
@@ -526,7 +626,8 @@ def test_an_address_shows_what_its_sender_saw(browser, opened, digits):
     opened.type_number("#bound-0-field", 310)
     opened.slide("#weight-0-slider", 70)
     opened.page.select_option("#axis-y", "file_size")
-    opened.page.check("#log-y")
+    opened.settled()  # the box follows the axis
+    opened.page.click("#log-y")
     opened.page.locator("#candidates tbody tr").nth(1).locator(".pin").click()
     opened.page.locator("#candidates tbody tr").nth(2).locator("input").check()
     opened.page.click("#candidates [data-tab=all]")

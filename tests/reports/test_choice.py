@@ -9,7 +9,7 @@ from moo.metrics import BUILT_IN, Metric
 from moo.problem import Problem
 from reports._choice import choose
 from reports._firmness import share_text
-from reports._gains import gain
+from reports._gains import changes_text, gain
 from reports._record import report_json
 from reports._text import change_text
 from tests.reports import samples
@@ -40,7 +40,7 @@ def test_it_says_what_its_weakest_objective_is_and_how_far_off():
     assert "accuracy, 14% of the way from the front's best (97%) to its worst (90%)" in why
     assert "factors" not in why
     wide = texts(choose(samples.pairs([*THREE, (0.5, 0.0001)])))["Why this one"]
-    assert "compared by factors: latency p50." in wide
+    assert "more than a factor 10: latency p50." in wide
 
 
 def test_it_says_for_which_weights_it_stays_and_who_is_better_beyond():
@@ -95,7 +95,7 @@ def test_scores_on_the_same_samples_are_compared_sample_by_sample():
     choice = choose(replace(results, trials=trials))
     assert (
         "On the same 360 samples accuracy differs by -1.9 points [-3.9, 0.1], p = 0.092: "
-        "3 only it has right, 10 only the baseline."
+        "it alone is right on 3 of them, the baseline alone on 10."
     ) in texts(choice)["Against the baseline"]
     recorded = json.loads(report_json(replace(results, trials=trials), choice))["candidates"]
     paired = [one["paired_with_baseline"] for one in recorded if one["paired_with_baseline"]]
@@ -115,7 +115,10 @@ def test_the_baseline_itself_can_be_recommended():
 
 def test_it_names_each_constraint_with_what_the_candidate_has():
     choice = choose(samples.constrained([(0.9, 0.001, -0.5)]))
-    assert texts(choice)["Constraints"] == "It keeps latency_p95 <= 1 ms (it has 500 us), 50% to spare."
+    assert (
+        texts(choice)["Constraints"]
+        == "It keeps latency p95 \N{LESS-THAN OR EQUAL TO} 1 ms (it has 500 us), 50% to spare."
+    )
 
 
 def test_a_bound_on_a_fraction_has_a_margin_in_points():
@@ -133,13 +136,13 @@ def test_an_interval_that_reaches_beyond_a_bound_is_said_to():
 def test_it_says_which_wider_bound_brings_which_candidate_and_which_tighter_one_rules_it_out():
     text = texts(choose(samples.constrained([(0.9, 0.002, 0.5), (0.8, 0.001, -0.2)])))["What would change it"]
     assert (
-        "bound on latency_p95 at about 1.5 ms, wider by 50%, it would be trial 0, which has 10 points" in text
+        "bound on latency p95 at about 1.5 ms, wider by 50%, it would be trial 0, which has 10 points" in text
     )
-    assert "tighter than about 800 us on latency_p95 rules it out" in text
+    assert "tighter than about 800 us on latency p95 rules it out" in text
     near = [(0.90, 0.001, -0.2), (0.94, 0.0014, -0.2), (0.96, 0.00158, -0.2), (0.97, 0.002, -0.2)]
     moved = texts(choose(samples.constrained([*near, (0.999, 0.0021, 0.3)])))["What would change it"]
-    assert "it would be the runner-up, trial 2; feasible as it is" in moved
-    assert "feasible as it is, but what comes in then moves the scale." in moved
+    assert "it would be the runner-up, trial 2 (it keeps the bounds already" in moved
+    assert "(it keeps the bounds already; what comes in then changes the scale)." in moved
     alone = texts(choose(samples.constrained([(0.9, 0.001, -0.2)])))["What would change it"]
     assert "A wider bound would not change it." in alone
 
@@ -166,10 +169,10 @@ def test_intervals_of_one_launch_are_said_to_be_too_narrow():
 def test_what_is_not_confirmed_says_so_and_what_command_does_it():
     text = texts(choose(samples.digits()))["How sure this is"]
     assert "Not confirmed" in text
-    assert "No probability" in text
+    assert "is not known yet" in text
     assert "`moo confirm` measures the front again" in text
     table = texts(choose(samples.pairs(THREE)))["How sure this is"]
-    assert "no artefact here that `moo confirm` could measure again" in table
+    assert "no model here to measure again" in table
 
 
 def entry(number, **changes):
@@ -270,7 +273,7 @@ def test_all_infeasible_names_the_smallest_total_violation_and_recommends_nothin
     assert choice.number is None
     assert choice.trial is not None
     assert choice.trial.number == 1
-    assert "latency_p95 <= 1 ms is missed by 20% (it has 1.2 ms)" in choice.why
+    assert "latency p95 \N{LESS-THAN OR EQUAL TO} 1 ms is missed by 20% (it has 1.2 ms)" in choice.why
 
 
 def test_a_missed_bound_on_a_fraction_is_missed_by_points():
@@ -278,7 +281,7 @@ def test_a_missed_bound_on_a_fraction_is_missed_by_points():
     problem = Problem.parse(maximize=["accuracy"], minimize=["latency_p50"], constraints=["accuracy >= 92%"])
     trial = replace(base.trials[0], violations={"accuracy >= 92%": 0.0163})
     choice = choose(replace(base, problem=problem, trials=(trial,), bounds=(0.92,)))
-    assert "accuracy >= 92% is missed by 1.5 points (it has 90.5%)" in choice.why
+    assert "accuracy \N{GREATER-THAN OR EQUAL TO} 92% is missed by 1.5 points (it has 90.5%)" in choice.why
 
 
 def test_an_undecided_constraint_is_no_small_violation():
@@ -326,6 +329,21 @@ def test_overlapping_intervals_are_said_to_overlap():
     results = replace(results, trials=(results.trials[0], second))
     found = [gain(results, second, objective) for objective in results.problem.objectives]
     assert [each.is_clear for each in found] == [False, True]
+    assert "accuracy (the intervals overlap)" in changes_text(results, results.trials[0], second)
+
+
+def test_a_difference_on_the_same_samples_decides_and_not_whether_two_intervals_overlap():
+    results = samples.pairs([(0.97, 0.001), (0.94, 0.0005)], baseline=0)
+    wide = {"accuracy": Estimate(0.94, 0.92, 0.96), "latency_p50": Estimate(0.0005)}
+    evaluation = replace(results.trials[1].evaluation, metrics=wide)
+    second = replace(results.trials[1], evaluation=evaluation, paired={"accuracy": [360, 1, 12]})
+    wide = {"accuracy": Estimate(0.97, 0.95, 0.99), "latency_p50": Estimate(0.001)}
+    first = replace(
+        results.trials[0], evaluation=replace(results.trials[0].evaluation, metrics=wide), is_baseline=True
+    )
+    results = replace(results, trials=(first, second))
+    assert gain(results, second, results.problem.objectives[0]).is_clear
+    assert "overlap" not in changes_text(results, first, second)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_candidates_without_a_value_on_an_axis_are_counted_and_not_drawn():
 def test_bounds_on_the_metrics_of_the_axes_are_in_their_units():
     bounds = front_chart(samples.bounded(), None).bounds
     assert [(b.axis, round(b.at, 1)) for b in bounds] == [("x", 300.0), ("y", 92.9)]
-    assert bounds[1].text == "accuracy >= baseline - 4% = 92.9%"
+    assert bounds[1].text == "accuracy \N{GREATER-THAN OR EQUAL TO} baseline - 4% = 92.9%"
 
 
 def test_too_many_candidates_are_thinned_but_never_the_front_or_the_baseline():
