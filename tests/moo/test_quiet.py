@@ -7,11 +7,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
+import optuna
 import pytest
 
-from moo.quiet import QuietWindow
+from moo.problem import Problem
+from moo.quiet import OpenWindow, QuietWindow
+from moo.sweep import Sweep
+from objectives import FunctionTask
 
 LIMIT_S = 60.0  # of anything that a test waits for
 
@@ -303,3 +308,36 @@ def test_what_work_waited_is_told_and_returned_by_the_pause(tmp_path) -> None:
     with window.working():
         assert window.pause() == 2.0
     assert window.take_waited() == {"work": 4.0}
+
+
+class Counting(OpenWindow):
+    n_measured = 0
+
+    def measuring(self):
+        self.n_measured += 1
+        return super().measuring()
+
+
+class Measured(FunctionTask):
+    def evaluate(self, trial, context):
+        with context.measuring():
+            return super().evaluate(trial, context)
+
+
+def test_a_sweep_works_and_measures_in_the_window_that_it_is_given(tmp_path) -> None:
+    study = optuna.create_study(directions=["minimize"])
+    task = Measured(lambda trial: {"latency_p50": trial.suggest_float("x", 0, 1)}, name="measured")
+    window = Counting()
+    sweep = Sweep(
+        study,
+        study._storage,
+        Problem.parse(minimize=["latency_p50"]),
+        task,
+        root=tmp_path,
+        seed=0,
+        observer=None,
+        window=window,
+    )
+    sweep.run(3, until=None, clock=time.monotonic, should_stop=lambda: False)
+    assert window.n_measured == 3
+    assert not list(tmp_path.glob(".moo-quiet-*"))
