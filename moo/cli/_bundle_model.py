@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moo.bundle import Described, Tensor
-from moo.errors import MeasureError
-from profilers import ModelFile, ProfilerError
+from moo.errors import InstallError, MeasureError
+from profilers import MissingLibraryError, ModelFile, ProfilerError
 from profilers._child._errors import UnusableModelError
 from profilers._child._inputs import made_array, ranked
 from profilers._child._runner import InputSpec
@@ -42,6 +42,8 @@ def described(path: Path) -> Described:
     try:
         file, proto = ModelFile.read(path), load_proto(path)
         data = [found.relative_to(path.parent).as_posix() for found in external_files(path, proto)]
+    except MissingLibraryError as error:
+        raise InstallError(str(error)) from error
     except ProfilerError as error:
         raise MeasureError(str(error)) from error
     constants = {tensor.name for tensor in proto.graph.initializer}

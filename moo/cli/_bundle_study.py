@@ -31,6 +31,7 @@ from moo.errors import InputError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation
 from moo.problem import describe_bound
 from moo.storage import STUDY
+from objectives._confirm import stored_runtime
 
 if TYPE_CHECKING:
     from moo.results import FinishedTrial, Results
@@ -149,7 +150,15 @@ class Gathered:
                 f"TRIAL: the artefact of trial {number}, {artefact.path}, is run by {provider}: a bundle is"
                 " run by ONNX Runtime alone: let the task export ONNX"
             )
-        for name, value in dict(self._evaluation.runtime.get("options") or {}).items():
+        try:
+            options = dict(stored_runtime(self._evaluation).options)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"TRIAL: trial {number} cannot be shipped: its runtime cannot be: {error}"
+            ) from error
+        if "batch" not in self._evaluation.runtime:
+            raise InputError(f"TRIAL: trial {number} cannot be shipped: its runtime has no batch")
+        for name, value in options.items():
             reason = refused_option(str(name), str(value))
             if reason is not None:
                 raise InputError(f"TRIAL: trial {number} cannot be shipped: its runtime's option {reason}")
