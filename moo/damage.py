@@ -25,7 +25,10 @@ SETTING = {
     "devices?": ([str], {EACH: ANY}),
 }
 """What `moo:setting` holds."""
+_WORKER = {"host": str, "boot": (str, None), "namespace?": (str, None), "pid": int, "started": (float, None)}
 TRIAL = {
+    "moo:worker?": (_WORKER, None),
+    "moo:attempts?": int,
     "moo:failure?": ({"stage?": (str, None), "reason?": (str, None)}, None),
     "moo:parent?": (int, None),
     "moo:paired?": ({EACH: [int, int, int]}, None),

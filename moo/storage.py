@@ -35,7 +35,8 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
-from moo.damage import RECORD, TRIAL, undamaged
+from moo import damage
+from moo.damage import undamaged
 from moo.errors import InputError, StorageError, StudyMismatchError
 from moo.evaluation import Evaluation
 from moo.journal import JOURNAL_ENDINGS, open_journal
@@ -290,7 +291,7 @@ def stored_record(storage: BaseStorage, name: str) -> dict[str, Any] | None:
                 f"study {name!r} has the format {record['schema']!r}, expected {SCHEMA!r}:"
                 " choose another study name"
             )
-        checked(record, RECORD, STUDY)
+        checked(record, damage.RECORD, STUDY)
         Problem.from_json(record["problem"])
     return dict(record)
 
@@ -326,6 +327,7 @@ def open_study(
         claim_folder(folder, name)
         begun = _created(storage, name, problem)
     if begun is not None:
+        _refuse_damaged(storage, name)
         _refuse_other(name, begun, problem, task, folder)
         _refuse_other_machine(name, storage, setting)
     claim_folder(folder, name)
@@ -381,6 +383,18 @@ def claim_folder(folder: Path, name: str) -> None:
         raise InputError(f"folder: {folder} cannot be written: {error.strerror}") from error
     if owner != name:
         raise InputError(f"folder: {folder} holds the study {owner!r}: choose another folder for {name!r}")
+
+
+def _refuse_damaged(storage: BaseStorage, name: str) -> None:
+    """Refuse a study of which something that a sweep goes on from is not as it was written."""
+    study_id = storage.get_study_id_from_name(name)
+    with undamaged(name):
+        checked(storage.get_study_user_attrs(study_id).get(SETTING, {}), damage.SETTING, SETTING)
+        for trial in storage.get_all_trials(study_id, deepcopy=False):
+            attrs = trial.user_attrs
+            checked(attrs, damage.TRIAL, f"trial {trial.number}")
+            if not trial.state.is_finished() and attrs.get(EVALUATION) is not None:
+                Evaluation.from_json(attrs[EVALUATION])
 
 
 def _refuse_other(
@@ -443,7 +457,7 @@ def finished_trial(trial: FrozenTrial) -> FinishedTrial:
     attrs = trial.user_attrs
     name = EVALUATION if trial.state != TrialState.PRUNED else PARTIAL
     try:
-        checked(attrs, TRIAL)
+        checked(attrs, damage.TRIAL)
         checked(trial.constraints, {EACH: float}, "constraints")
         record = attrs.get(name)
         evaluation = None if record is None else Evaluation.from_json(record)

@@ -286,29 +286,37 @@ CONFIRMATION = {
 }
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory) -> Path:
-    """A study's database, with a confirmation in it."""
-    folder = tmp_path_factory.mktemp("study")
+class MeasuredTask(FunctionTask):
+    """Fails in its third trial."""
 
-    class Measured(FunctionTask):
-        def evaluate(self, trial, context):
-            if trial.number == 2:
-                raise RuntimeError("out of luck")
-            return measured(trial)
+    def evaluate(self, trial, context):
+        if trial.number == 2:
+            raise RuntimeError("out of luck")
+        return measured(trial)
 
-    study = moo.optimize(
-        Measured(lambda trial: {}, name="measured"),
+
+def again(folder: Path, *, n_trials: int) -> moo.Study:
+    return moo.optimize(
+        MeasuredTask(lambda trial: {}, name="measured"),
         maximize=["accuracy"],
         minimize=["latency_p50"],
-        n_trials=3,
+        n_trials=n_trials,
         sampler="random",
         seed=0,
-        folder=folder / "out",
+        folder=folder,
     )
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    """A study's database, with a confirmation in it; beside it a copy, `sound.db`."""
+    folder = tmp_path_factory.mktemp("study") / "out"
+    study = again(folder, n_trials=3)
     study.optuna_study.set_user_attr("moo:confirmation", CONFIRMATION)
     study.optuna_study.set_user_attr("moo:test_opened", CONFIRMATION["test_opened"])
-    return folder / "out" / "study.db"
+    path = folder / "study.db"
+    path.with_name("sound.db").write_bytes(path.read_bytes())
+    return path
 
 
 def attributes(database: Path) -> list[tuple[str, int, str, str]]:
@@ -398,6 +406,31 @@ def test_a_database_edited_below_optuna_is_one_line(database, statement, said) -
             read(other)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("moo:worker", "[1]"),
+        ("moo:worker", "{}"),
+        ("moo:attempts", '"x"'),
+        ("moo:evaluation", "[1]"),
+        ("moo:setting", "[]"),
+    ],
+)
+def test_a_sweep_does_not_go_on_from_what_was_edited(database, key, value) -> None:
+    kind = "study" if key == "moo:setting" else "trial"
+    copied(
+        database,
+        "study.db",
+        ("UPDATE trials SET state = 'RUNNING' WHERE number = 0",),
+        (f"UPDATE {kind}_user_attributes SET value_json = ? WHERE key = ?", (value, key)),
+    )
+    try:
+        with pytest.raises(StorageError, match="cannot be read: .*expected"):
+            again(database.parent, n_trials=4)
+    finally:
+        database.write_bytes(database.with_name("sound.db").read_bytes())
 
 
 @pytest.mark.parametrize("what", STRANGE)
