@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -129,7 +130,7 @@ class Remeasured:
                 found = self._deployment(served, runtime, protocol).measure(self.seed)
         except MissingLibraryError as error:
             raise InstallError(str(error)) from error
-        except (ProfilerError, ValueError, MemoryError) as error:
+        except (ProfilerError, ArithmeticError, MemoryError, ValueError) as error:
             raise MeasureError(" ".join(str(error).split())) from error
         found.save(self._folder_of(number))
         self.launches[number] = found
@@ -190,10 +191,10 @@ class Remeasured:
     @property
     def _document(self) -> dict[str, Any]:
         """The search's own document of its measurement; empty where it is gone."""
-        name = self.evaluation.files.get("measurement")
+        path = self.root / str(self.evaluation.files.get("measurement"))
         try:
-            return dict(json.loads((self.root / str(name)).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        except (OSError, ValueError, TypeError, RecursionError):
             return {}
 
     @property
@@ -272,9 +273,10 @@ def retrained_evaluation(
     """
     record = folder / _EVALUATION
     if record.is_file():
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        if kept["seed"] == seed and kept["params"] == json.loads(json.dumps(dict(params))):
-            return Evaluation.from_json(kept["evaluation"])
+        with contextlib.suppress(KeyError, TypeError, ValueError, RecursionError):  # not as it was written
+            kept = json.loads(record.read_text(encoding="utf-8"))
+            if kept["seed"] == seed and kept["params"] == json.loads(json.dumps(dict(params))):
+                return Evaluation.from_json(kept["evaluation"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     context = TrialContext(root=root, folder=folder, seed=seed, metrics=tuple(metrics))

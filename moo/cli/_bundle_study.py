@@ -30,6 +30,7 @@ from moo.cli._bundle_model import given_calls, made_calls
 from moo.errors import InputError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation
 from moo.problem import describe_bound
+from moo.shapes import ANY, EACH, checked
 from moo.storage import STUDY
 from objectives._confirm import stored_runtime
 
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
 __all__ = ["Gathered", "Shipped"]
 
 _MODEL = "model"
+_INPUT = {"name": str, "shape": [int]}
+_FACTS = ({EACH: ANY}, None)
+_DOCUMENT = {
+    "measurements?": [{"inputs?": [_INPUT], "launches?": [ANY]}],
+    "protocol?": _FACTS,
+    "environment?": ({"fingerprint?": str, "identity?": _FACTS, "software?": _FACTS}, None),
+}
 _STATED = ("fingerprint", "identity", "software")
 
 
@@ -212,11 +220,12 @@ class Gathered:
 
     @cached_property
     def _document(self) -> dict[str, Any]:
-        """The search's own document of its measurement; empty where it is gone."""
+        """The search's own document of its measurement; empty where it is gone, or not as it was written."""
+        path = self.root / str(self._evaluation.files.get("measurement"))
         try:
-            text = (self.root / str(self._evaluation.files.get("measurement"))).read_text(encoding="utf-8")
-            return dict(json.loads(text))
-        except (OSError, ValueError, TypeError):
+            text = path.read_text(encoding="utf-8") if path.is_file() else "{}"
+            return dict(checked(json.loads(text), _DOCUMENT))
+        except (OSError, ValueError, RecursionError):
             return {}
 
     @property

@@ -52,7 +52,7 @@ class Inputs:
         self._check_shapes(shown)
         self._check_shapes_asked_for(asked)
         for name in self.made():
-            if math.prod(self.plan.shapes[name]) > _most_numbers(self._signature[name].dtype):
+            if math.prod(self.plan.shapes[name]) > most_numbers(self._signature[name].dtype):
                 raise UnusableModelError(
                     f"input {name!r} must fit in memory, got shape {list(self.plan.shapes[name])}: "
                     "take a smaller batch, or give smaller dims"
@@ -187,7 +187,7 @@ def is_as_bits(spec: InputSpec) -> bool:
     return "float" in spec.declared and spec.dtype is not None and "uint" in spec.dtype
 
 
-def _most_numbers(dtype: str | None) -> int:
+def most_numbers(dtype: str | None) -> int:
     """How many numbers of a type fit in all the memory of the machine."""
     import numpy as np
 

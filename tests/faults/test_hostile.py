@@ -21,7 +21,9 @@ from onnx import TensorProto, helper
 from rich.table import Table
 
 import moo
+from moo.bundle import Tensor
 from moo.cli import main
+from moo.cli._bundle_model import made_calls
 from moo.cli._confirm_plan import refuse_code
 from moo.cli._summary import output_console
 from moo.confirmation import Measured, assess
@@ -33,6 +35,7 @@ from moo.metrics import BUILT_IN
 from moo.problem import Problem
 from moo.storage import claim_folder
 from objectives import FunctionTask
+from objectives._confirm import retrained_evaluation
 from profilers import (
     DocumentError,
     FakeProfiler,
@@ -449,6 +452,20 @@ def test_no_file_outside_the_studys_folder_is_named_by_an_evaluation(path) -> No
     for changed in ({"artefact": {**record["artefact"], "path": path}}, {"files": {"correct": path}}):
         with pytest.raises(ValueError, match="expected a path inside the folder"):
             Evaluation.from_json({**record, **changed})
+
+
+@pytest.mark.parametrize("shape", [(1, 2**50), (1, 2**70), (10**9, 10**9)])
+def test_a_sample_of_shapes_that_no_memory_holds_is_refused(shape) -> None:
+    tensor = Tensor("x", "float32", ("rows", "width"))
+    with pytest.raises(MeasureError, match="input 'x' must fit in memory"):
+        made_calls((tensor,), 1, {"x": shape}, 0)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{}", '{"seed": 0, "params": {}, "evaluation": 3}'])
+def test_what_was_kept_of_a_retraining_and_is_damaged_is_done_again(tmp_path, content) -> None:
+    (tmp_path / "evaluation.json").write_text(content)
+    task = FunctionTask(lambda trial: {})  # trains nothing
+    assert retrained_evaluation(task, {}, root=tmp_path, folder=tmp_path, seed=0, metrics=()) is None
 
 
 def test_a_marker_of_a_folder_that_is_no_text_or_no_file_is_one_line(tmp_path) -> None:
