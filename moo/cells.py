@@ -22,6 +22,7 @@ __all__ = ["Cells", "read_cells"]
 _DELIMITERS = (",", ";", "\t")
 _SNIFFED_RECORDS = 20
 _PARQUET = (".parquet", ".pq")
+_MOST_BYTES = 2**30
 _MAGIC_PARQUET = b"PAR1"
 
 
@@ -64,6 +65,13 @@ def read_cells(path: Path) -> Cells:
         if path.is_dir():
             raise InputError(
                 f"table '{path}': expected a CSV or Parquet file, got a folder; name a file in it"
+            )
+        if path.exists() and not path.is_file():  # reading it may never end
+            raise InputError(f"table '{path}': expected a CSV or Parquet file, got a pipe or device")
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise InputError(
+                f"table '{path}': expected at most {_MOST_BYTES} bytes, got {size}: take fewer rows"
             )
         content = path.read_bytes()
     except FileNotFoundError:

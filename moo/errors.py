@@ -5,6 +5,7 @@
     MooError
     ├── InputError               the person's input is wrong: exit status 2, nothing written
     │   ├── ProblemError         a metric, objective, constraint, unit or number
+    │   ├── InstallError         a package that the command needs is not installed
     │   ├── TaskLoadError        a task that cannot be imported or is no task
     │   ├── StorageError         a storage that cannot be opened
     │   └── StudyMismatchError   a study begun with another problem or task
@@ -35,6 +36,7 @@ __all__ = [
     "FitError",
     "FullDiskError",
     "InputError",
+    "InstallError",
     "LimitError",
     "LostError",
     "MeasureError",
@@ -63,6 +65,10 @@ class InputError(MooError):
 
 class ProblemError(InputError):
     """A metric, objective, constraint, unit or number that makes no problem."""
+
+
+class InstallError(InputError):
+    """A package that is needed is not installed; the message says how to install it."""
 
 
 class TaskLoadError(InputError):

@@ -9,9 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from moo.shapes import ANY, EACH, INSIDE, checked
+
 __all__ = ["Artefact", "Estimate", "Evaluation", "TrialContext"]
 
 SCHEMA = "moo.evaluation/1"
+_END = (float, None)
+_ESTIMATE = {"value": _END, "low": _END, "high": _END, "reason?": (str, None)}
+_SHAPE = {
+    "metrics": {EACH: _ESTIMATE},
+    "tags": [str],
+    "artefact": ({"path": INSIDE, "sha256": str, "bytes": int}, None),
+    "runtime": {EACH: ANY},
+    "environment": (str, None),
+    "files": {EACH: INSIDE},
+    "curve": [[int, {EACH: float}]],
+    "seconds": {EACH: float},
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,12 @@ class Estimate:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Estimate:
-        """Return the estimate that `to_json` wrote."""
+        """Return the estimate that `to_json` wrote.
+
+        Raises:
+            ValueError: For what it did not.
+        """
+        checked(record, _ESTIMATE, "estimate")
         return cls(record["value"], record["low"], record["high"], record.get("reason"))
 
 
@@ -125,15 +144,18 @@ class Evaluation:
         """Return the evaluation that `to_json` wrote.
 
         Raises:
-            ValueError: For another schema.
+            ValueError: For another schema, or what is not as `to_json` writes it.
         """
-        if record.get("schema") != SCHEMA:
-            raise ValueError(f"expected an evaluation of schema {SCHEMA!r}, got {record.get('schema')!r}")
+        if checked(record, {"schema": ANY}, "evaluation")["schema"] != SCHEMA:
+            raise ValueError(f"expected an evaluation of schema {SCHEMA!r}, got {record['schema']!r}")
+        checked(record, _SHAPE, "evaluation")
         artefact = record["artefact"]
         return cls(
             metrics={name: Estimate.from_json(value) for name, value in record["metrics"].items()},
             tags=tuple(record["tags"]),
-            artefact=None if artefact is None else Artefact(**artefact),
+            artefact=None
+            if artefact is None
+            else Artefact(path=artefact["path"], sha256=artefact["sha256"], bytes=artefact["bytes"]),
             runtime=record["runtime"],
             environment=record["environment"],
             files=record["files"],

@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
+from moo.damage import undamaged
 from moo.errors import ProblemError, StorageError, did_you_mean
 from moo.evaluation import Estimate, Evaluation
 from moo.journal import JOURNAL_ENDINGS
@@ -78,11 +79,12 @@ def foreign_results(
             metric that is not there, or what `Problem.parse` refuses.
     """
     database, shown = _opened(storage), stored.hide_password(str(storage))
-    study = _study(database, study_name, shown)
     wanted = listed(maximize), listed(minimize), listed(constraints)
-    if stored.STUDY not in study.user_attrs:
-        return _results(study, *wanted)
-    problem = _own_problem(database, study)
+    with undamaged(study_name or shown):
+        study = _study(database, study_name, shown)
+        if stored.STUDY not in study.user_attrs:
+            return _results(study, *wanted)
+        problem = _own_problem(database, study)
     if any(wanted):
         own = [f"{objective.direction} {objective.metric.name}" for objective in problem.objectives]
         own += [str(constraint) for constraint in problem.constraints]
@@ -95,21 +97,17 @@ def foreign_results(
 
 def _own_problem(database: BaseStorage, study: optuna.Study) -> Problem:
     """Return what a study of this project was begun with."""
-    try:
-        record = stored.stored_record(database, study.study_name)
-        assert record is not None  # it has the attribute
-        return Problem.from_json(record["problem"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"study {study.study_name!r} has the attribute {stored.STUDY!r}, but not as moo writes it:"
-            " the study is damaged, or not moo's"
-        ) from error
+    record = stored.stored_record(database, study.study_name)
+    assert record is not None  # it has the attribute
+    return Problem.from_json(record["problem"])
 
 
 def is_storage(path: Path) -> bool:
     """Return whether a file is a study's storage, by its ending or how it begins; else it may be a table."""
     if path.suffix.lower() in (*_DATABASES, *JOURNAL_ENDINGS):
         return True
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE_BEGINS)).startswith((_SQLITE_BEGINS, _JOURNAL_BEGINS))
@@ -127,8 +125,9 @@ def _opened(storage: str | Path) -> BaseStorage:
 
 def _file(path: Path) -> BaseStorage:
     try:
-        if path.is_dir():
-            raise StorageError(f"storage '{path}': expected a file, got a folder")
+        if path.exists() and not path.is_file():  # reading a pipe or device may never end
+            got = "a folder" if path.is_dir() else "a pipe or device"
+            raise StorageError(f"storage '{path}': expected a file, got {got}")
         with path.open("rb") as file:
             head = file.read(len(_SQLITE_BEGINS))
     except FileNotFoundError:
@@ -159,7 +158,8 @@ def _database(url: str, shown: str | None = None) -> BaseStorage:
             raise StorageError(f"storage {shown}: the database holds no study of Optuna")
         return optuna.storages.get_storage(url)
     except ImportError as error:
-        raise StorageError(f"storage {shown}: its driver is not installed: {error}") from error
+        said = stored.missing_driver(url, error)
+        raise StorageError(f"storage {shown}: its driver is not installed: {said}") from error
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
         raise StorageError(f"storage {shown} cannot be opened: {stored.first_line(error)}") from error
 

@@ -13,10 +13,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from moo.errors import ProblemError, did_you_mean
 from moo.evaluation import Estimate
+from moo.shapes import checked
 
 __all__ = [
     "BUILT_IN",
@@ -40,6 +41,16 @@ __all__ = [
 Direction = Literal["maximize", "minimize"]
 Stage = Literal["static", "measured", "trained", "held-out"]
 Dimension = Literal["time", "bytes", "count", "fraction", "rate", "energy", "number"]
+
+_SHAPE = {
+    "name": str,
+    "label?": str,
+    "dimension?": frozenset(get_args(Dimension)),
+    "direction?": (frozenset(get_args(Direction)), None),
+    "stage?": frozenset(get_args(Stage)),
+    "low?": (float, None),
+    "high?": (float, None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +82,18 @@ class Metric:
             raise ProblemError(
                 f"metric name {self.name!r}: expected letters, digits and underscores, such as 'f1_macro'"
             )
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Metric:
+        """Return the metric whose fields were kept as JSON.
+
+        Raises:
+            ValueError: For what are none.
+            ProblemError: For a name that cannot be.
+        """
+        fields = {name.removesuffix("?") for name in _SHAPE}
+        checked(record, _SHAPE, "metric")
+        return cls(**{name: value for name, value in record.items() if name in fields})
 
     @property
     def title(self) -> str:

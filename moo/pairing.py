@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +14,11 @@ from moo.evaluation import Evaluation
 
 __all__ = ["PAIRED", "correct_samples", "paired_counts"]
 
+_MOST_BYTES = 2**30
+_BROKEN = (
+    *(OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)  # from np.load
 PAIRED = "moo:paired"
 """User attribute: by metric `[n, n_better, n_worse]`, the samples, those that only this trial has right, and
 those that only the baseline has."""
@@ -22,15 +29,23 @@ def correct_samples(root: Path, evaluation: Evaluation | None) -> dict[str, NDAr
     name = None if evaluation is None else evaluation.files.get("correct")
     if name is None:
         return {}
+    path = root / name
     try:
-        with np.load(root / name, allow_pickle=False) as arrays:
+        if not path.is_file() or _unfolded_bytes(path) > _MOST_BYTES:
+            return {}
+        with np.load(path, allow_pickle=False) as arrays:
             return {
                 metric: array
                 for metric, array in arrays.items()
                 if array.dtype == np.bool_ and array.ndim == 1
             }
-    except (OSError, ValueError, EOFError, KeyError):
+    except _BROKEN:
         return {}
+
+
+def _unfolded_bytes(path: Path) -> int:
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 def paired_counts(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,11 @@ from moo.metrics import (
     known_metrics,
     parse_quantity,
 )
+from moo.shapes import ANY, EACH, checked
 
 __all__ = ["Constraint", "Objective", "Problem"]
+
+_SHAPE = {"objectives": [str], "constraints": [str], "metrics": {EACH: ANY}}
 
 Sense = Literal["<=", ">="]
 Relation = Literal["absolute", "factor", "offset"]
@@ -355,11 +358,19 @@ class Problem:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Problem:
-        """Return the problem that `to_json` wrote."""
-        metrics = {name: Metric(**row) for name, row in record["metrics"].items()}
+        """Return the problem that `to_json` wrote.
+
+        Raises:
+            ValueError: For what it did not.
+            ProblemError: For a metric or constraint that cannot be.
+        """
+        checked(record, _SHAPE, "problem")
+        metrics = {name: Metric.from_json(row) for name, row in record["metrics"].items()}
         objectives = []
         for text in record["objectives"]:
-            direction, name = text.split(" ", 1)
+            direction, _, name = text.partition(" ")
+            if direction not in get_args(Direction) or name not in metrics:
+                raise ValueError(f"problem/objectives: expected a direction and a metric, got {text!r}")
             objectives.append(Objective(metrics[name], direction))
         constraints = tuple(Constraint.parse(text, metrics) for text in record["constraints"])
         return cls(tuple(objectives), constraints)

@@ -35,6 +35,8 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
+from moo import damage
+from moo.damage import undamaged
 from moo.errors import InputError, StorageError, StudyMismatchError
 from moo.evaluation import Evaluation
 from moo.journal import JOURNAL_ENDINGS, open_journal
@@ -42,6 +44,7 @@ from moo.pairing import PAIRED
 from moo.patience import PATIENCE_S, PatientStorage, said_by, sqlstate
 from moo.problem import Problem
 from moo.results import FinishedTrial, State
+from moo.shapes import ANY, EACH, checked
 
 __all__ = [
     "claim_folder",
@@ -50,6 +53,7 @@ __all__ = [
     "first_line",
     "hide_password",
     "journal_file",
+    "missing_driver",
     "open_storage",
     "open_study",
     "sqlite_file",
@@ -138,7 +142,7 @@ def open_storage(url: str, *, patience_s: float = PATIENCE_S) -> BaseStorage:
         storage = _connect(url) if journal is None else open_journal(journal)
     except ImportError as error:
         raise StorageError(
-            f"storage {shown!r}: its driver is not installed: {_driver(url, error)}"
+            f"storage {shown!r}: its driver is not installed: {missing_driver(url, error)}"
         ) from error
     except _OPENING_ERRORS as error:
         said, password = first_line(error), _password(url)
@@ -220,7 +224,8 @@ def _password(url: str) -> str | None:
         return None
 
 
-def _driver(url: str, error: ImportError) -> str:
+def missing_driver(url: str, error: ImportError) -> str:
+    """Return what to install for a database URL, as far as that is known; else what was missed."""
     if url.startswith("postgres"):
         return "install it with: pip install 'moo-deploy[postgresql]'"
     return first_line(error.__cause__ or error)
@@ -235,8 +240,9 @@ def sqlite_file(url: str) -> Path | None:
 def _check_file(shown: str, path: Path, begins: bytes, what: str) -> None:
     """Refuse what would be reported badly: a missing folder, or a file that is something else."""
     refused = f"storage {shown!r} cannot be opened"
-    if path.is_dir():
-        raise StorageError(f"{refused}: {path} is a folder, expected a file")
+    if path.exists() and not path.is_file():  # reading a pipe or device may never end
+        got = "a folder" if path.is_dir() else "a pipe or device"
+        raise StorageError(f"{refused}: {path} is {got}, expected a file")
     if not path.parent.is_dir():
         raise StorageError(f"{refused}: there is no folder {path.parent}; create it first")
     try:
@@ -267,21 +273,26 @@ def stored_record(storage: BaseStorage, name: str) -> dict[str, Any] | None:
 
     Raises:
         StudyMismatchError: For a study that this project did not begin, or a newer format.
+        StorageError: For one that is damaged.
     """
     try:
         study_id = storage.get_study_id_from_name(name)
     except KeyError:
         return None
-    record = storage.get_study_user_attrs(study_id).get(STUDY)
-    if record is None and not storage.get_all_trials(study_id, deepcopy=False):
-        return None  # its creation was cut off before anything was in it
+    with undamaged(name):
+        record = storage.get_study_user_attrs(study_id).get(STUDY)
+        if record is None and not storage.get_all_trials(study_id, deepcopy=False):
+            return None  # its creation was cut off before anything was in it
     if record is None:
         raise StudyMismatchError(f"study {name!r} was not begun by moo: choose another study name")
-    if record.get("schema") != SCHEMA:
-        raise StudyMismatchError(
-            f"study {name!r} has the format {record.get('schema')!r}, expected {SCHEMA!r}:"
-            " choose another study name"
-        )
+    with undamaged(name):
+        if checked(record, {"schema": ANY}, STUDY)["schema"] != SCHEMA:
+            raise StudyMismatchError(
+                f"study {name!r} has the format {record['schema']!r}, expected {SCHEMA!r}:"
+                " choose another study name"
+            )
+        checked(record, damage.RECORD, STUDY)
+        Problem.from_json(record["problem"])
     return dict(record)
 
 
@@ -316,6 +327,7 @@ def open_study(
         claim_folder(folder, name)
         begun = _created(storage, name, problem)
     if begun is not None:
+        _refuse_damaged(storage, name)
         _refuse_other(name, begun, problem, task, folder)
         _refuse_other_machine(name, storage, setting)
     claim_folder(folder, name)
@@ -360,7 +372,9 @@ def claim_folder(folder: Path, name: str) -> None:
     marker = folder / _MARKER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        owner = marker.read_text(encoding="utf-8").strip() if marker.exists() else name
+        if marker.exists() and not marker.is_file():
+            raise InputError(f"folder: {marker} is no file: choose another folder for {name!r}")
+        owner = marker.read_text(encoding="utf-8", errors="replace").strip() if marker.exists() else name
         if not marker.exists():  # whole or not at all: another process may read it now
             temporary = marker.with_name(f"{_MARKER}.{os.getpid()}")
             temporary.write_text(name + "\n", encoding="utf-8")
@@ -369,6 +383,18 @@ def claim_folder(folder: Path, name: str) -> None:
         raise InputError(f"folder: {folder} cannot be written: {error.strerror}") from error
     if owner != name:
         raise InputError(f"folder: {folder} holds the study {owner!r}: choose another folder for {name!r}")
+
+
+def _refuse_damaged(storage: BaseStorage, name: str) -> None:
+    """Refuse a study of which something that a sweep goes on from is not as it was written."""
+    study_id = storage.get_study_id_from_name(name)
+    with undamaged(name):
+        checked(storage.get_study_user_attrs(study_id).get(SETTING, {}), damage.SETTING, SETTING)
+        for trial in storage.get_all_trials(study_id, deepcopy=False):
+            attrs = trial.user_attrs
+            checked(attrs, damage.TRIAL, f"trial {trial.number}")
+            if not trial.state.is_finished() and attrs.get(EVALUATION) is not None:
+                Evaluation.from_json(attrs[EVALUATION])
 
 
 def _refuse_other(
@@ -423,15 +449,26 @@ def distributions(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
 
 
 def finished_trial(trial: FrozenTrial) -> FinishedTrial:
-    """Return a stored trial as a row of the results."""
+    """Return a stored trial as a row of the results.
+
+    Raises:
+        ValueError: If what is stored is not as it was written.
+    """
     attrs = trial.user_attrs
-    record = attrs.get(EVALUATION if trial.state != TrialState.PRUNED else PARTIAL)
+    name = EVALUATION if trial.state != TrialState.PRUNED else PARTIAL
+    try:
+        checked(attrs, damage.TRIAL)
+        checked(trial.constraints, {EACH: float}, "constraints")
+        record = attrs.get(name)
+        evaluation = None if record is None else Evaluation.from_json(record)
+    except ValueError as error:
+        raise ValueError(f"trial {trial.number}, {error}") from error
     failure = attrs.get(FAILURE) or {}
     return FinishedTrial(
         number=trial.number,
         state=_STATES[trial.state],
         params=trial.params,
-        evaluation=None if record is None else Evaluation.from_json(record),
+        evaluation=evaluation,
         violations=trial.constraints,
         stage=failure.get("stage"),
         reason=failure.get("reason"),

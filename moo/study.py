@@ -20,8 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from moo import storage as stored
 from moo import workers
-from moo.confirmation import CONFIRMATION, TEST_OPENED
+from moo.confirmation import CONFIRMATION, TEST_OPENED, checked_confirmation, checked_openings
 from moo.crew import Orders, pickled
+from moo.damage import SETTING, undamaged
 from moo.decision import Recommendation, recommend
 from moo.errors import InputError, ProblemError, StorageError, TaskLoadError
 from moo.limits import Limits
@@ -32,6 +33,7 @@ from moo.pruning import Pruner, make_pruner
 from moo.quiet import OpenWindow, Window
 from moo.results import FinishedTrial, Results
 from moo.samplers import make_sampler
+from moo.shapes import checked
 from moo.supervisor import Supervisor
 from moo.sweep import STORAGE_ERRORS, Sweep
 from moo.task import Observer, Task
@@ -386,18 +388,22 @@ def load_study(storage: str, study_name: str | None = None) -> Study:
     """
     _refuse_missing_file(storage)
     database = stored.open_storage(storage)
-    names = [entry.study_name for entry in database.get_all_studies()]
     shown = stored.hide_password(storage)
+    with undamaged(shown):
+        names = [entry.study_name for entry in database.get_all_studies()]
     if study_name is None and len(names) != 1:
         raise StorageError(
             f"storage {shown!r} holds {len(names)} studies ({', '.join(names)}): name one of them"
         )
     name = study_name if study_name is not None else names[0]
-    record = stored.stored_record(database, name)
-    if record is None:
-        raise StorageError(f"storage {shown!r} has no study {name!r}; it holds: {', '.join(names) or 'none'}")
-    optuna_study = optuna.load_study(study_name=name, storage=database)
-    return Study(optuna_study, database, Problem.from_json(record["problem"]))
+    with undamaged(name):
+        record = stored.stored_record(database, name)
+        if record is None:
+            raise StorageError(
+                f"storage {shown!r} has no study {name!r}; it holds: {', '.join(names) or 'none'}"
+            )
+        optuna_study = optuna.load_study(study_name=name, storage=database)
+        return Study(optuna_study, database, Problem.from_json(record["problem"]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -446,11 +452,19 @@ class Study:
         return Path(self.optuna_study.user_attrs[stored.STUDY]["folder"])
 
     def results(self) -> Results:
-        """Return the table of finished trials as it is now."""
+        """Return the table of finished trials as it is now.
+
+        Raises:
+            StorageError: If something stored is not as it was written.
+        """
+        with undamaged(self.name):
+            return self._results()
+
+    def _results(self) -> Results:
         frozen = self.finished
         trials = tuple(stored.finished_trial(trial) for trial in frozen)
         attrs = self.optuna_study.user_attrs
-        setting = attrs.get(stored.SETTING, {})
+        setting = checked(attrs.get(stored.SETTING, {}), SETTING, stored.SETTING)
         baseline = next((t for t in trials if t.is_baseline and t.state == "complete"), None)
         return Results(
             study_name=self.name,
@@ -460,10 +474,10 @@ class Study:
             task=attrs[stored.STUDY]["task"].get("name"),
             environment=setting.get("environment"),
             protocol=setting.get("protocol"),
-            extra_metrics={name: Metric(**row) for name, row in setting.get("metrics", {}).items()},
-            confirmation=attrs.get(CONFIRMATION),
+            extra_metrics={name: Metric.from_json(row) for name, row in setting.get("metrics", {}).items()},
+            confirmation=checked_confirmation(attrs.get(CONFIRMATION), self.problem),
             distributions=stored.distributions(frozen),
-            test_opened=tuple(attrs.get(TEST_OPENED, ())),
+            test_opened=checked_openings(attrs.get(TEST_OPENED, [])),
             n_running=len(self.running),
             devices=tuple(setting.get("devices", ())),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moo.errors import InputError, MeasureError, ScoreError, TrialError
+from moo.errors import InputError, InstallError, MeasureError, ScoreError, TrialError
 from moo.evaluation import Estimate, Evaluation, TrialContext
 from objectives._pipeline import Deployment, machine_part, measured_metrics, split_score
 from objectives._task import Served, Task, checked_metrics
@@ -21,6 +22,7 @@ from profilers import (
     QUICK,
     Feeds,
     Measurement,
+    MissingLibraryError,
     ModelFile,
     Profiler,
     ProfilerError,
@@ -85,7 +87,7 @@ class Remeasured:
         return self.root / self.evaluation.artefact.path
 
     def check(self) -> None:
-        """Refuse an artefact that is not there any more, or not the search's.
+        """Refuse an artefact that is not there any more, or not the search's, or run by what cannot be.
 
         Raises:
             MeasureError: With the reason.
@@ -96,6 +98,8 @@ class Remeasured:
             raise MeasureError(f"the artefact {artefact.path} is missing")
         try:
             found = ModelFile.read(path)
+        except MissingLibraryError as error:
+            raise InstallError(str(error)) from error
         except ProfilerError as error:
             raise MeasureError(str(error)) from error
         if found.sha256 != artefact.sha256:
@@ -103,6 +107,10 @@ class Remeasured:
                 f"the artefact {artefact.path} was changed since the search: its SHA-256 is"
                 f" {found.sha256[:12]}.., was {artefact.sha256[:12]}.."
             )
+        try:
+            stored_runtime(self.evaluation)
+        except (TypeError, ValueError) as error:
+            raise MeasureError(f"its runtime cannot be: {' '.join(str(error).split())}") from error
 
     def launch(self, number: int) -> None:
         """Make and keep the launch of a round.
@@ -120,7 +128,9 @@ class Remeasured:
                 found = self.profiler.measure(self.path, runtime, protocol=protocol, feeds=feeds)
             else:
                 found = self._deployment(served, runtime, protocol).measure(self.seed)
-        except (ProfilerError, ValueError) as error:
+        except MissingLibraryError as error:
+            raise InstallError(str(error)) from error
+        except (ProfilerError, ArithmeticError, MemoryError, ValueError) as error:
             raise MeasureError(" ".join(str(error).split())) from error
         found.save(self._folder_of(number))
         self.launches[number] = found
@@ -181,10 +191,10 @@ class Remeasured:
     @property
     def _document(self) -> dict[str, Any]:
         """The search's own document of its measurement; empty where it is gone."""
-        name = self.evaluation.files.get("measurement")
+        path = self.root / str(self.evaluation.files.get("measurement"))
         try:
-            return dict(json.loads((self.root / str(name)).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        except (OSError, ValueError, TypeError, RecursionError):
             return {}
 
     @property
@@ -263,9 +273,10 @@ def retrained_evaluation(
     """
     record = folder / _EVALUATION
     if record.is_file():
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        if kept["seed"] == seed and kept["params"] == json.loads(json.dumps(dict(params))):
-            return Evaluation.from_json(kept["evaluation"])
+        with contextlib.suppress(KeyError, TypeError, ValueError, RecursionError):  # not as it was written
+            kept = json.loads(record.read_text(encoding="utf-8"))
+            if kept["seed"] == seed and kept["params"] == json.loads(json.dumps(dict(params))):
+                return Evaluation.from_json(kept["evaluation"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     context = TrialContext(root=root, folder=folder, seed=seed, metrics=tuple(metrics))

@@ -1,8 +1,8 @@
 """Measurements in a file: one JSON document of the schema moo.profile/1, with the raw samples beside it."""
 
 import hashlib
-import io
 import json
+import reprlib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from profilers._bound import LatencyBound, bound_verdict
 from profilers._energy import EnergyPerCall
 from profilers._environment import fingerprint
 from profilers._errors import DocumentError
+from profilers._json import HINT, read_object
 from profilers._launch import ARRAYS, DEVICE_ARRAYS, Launch, write_samples, write_whole
 from profilers._measurement import SCHEMA, Measurement
 from profilers._model import ModelFile
@@ -25,7 +26,10 @@ from profilers._ort_profile import ArenaMemory, OperatorTime, RuntimeProfile
 from profilers._protocol import Protocol
 from profilers._runtime import Runtime
 
-BROKEN_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # from np.load
+BROKEN_ARCHIVE = (
+    *(OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error),
+)  # from np.load
+_LONGEST_REASON = 300
 T = TypeVar("T")
 
 
@@ -160,32 +164,42 @@ def load_measurements(path: str | Path) -> list[Measurement]:
     except DocumentError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
         raise DocumentError(f"{path}: expected a document of schema {SCHEMA}, got one with {what}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text())
-    except OSError as error:
-        raise DocumentError(
-            f"{path}: cannot be read ({error.strerror}): give a file of moo profile"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(
-            f"{path}: expected JSON, got something else: give a file of moo profile"
-        ) from error
-    schema = document.get("schema") if isinstance(document, dict) else None
+    document = read_object(path)
+    schema = document.get("schema")
     if schema != SCHEMA:
-        raise DocumentError(f"{path}: expected schema {SCHEMA!r}, got {schema!r}: give a file of moo profile")
-    return dict(document)
+        raise DocumentError(f"{path}: expected schema {SCHEMA!r}, got {reprlib.repr(schema)}: {HINT}")
+    return document
 
 
 def _environment(environment: object) -> dict[str, Any]:
     """The machine, which must be told by its identity."""
     if not isinstance(environment, dict) or not isinstance(environment.get("identity"), dict):
         raise ValueError("environment: expected one with an identity")
+    for name in ("software", "state"):
+        if not isinstance(environment.get(name, {}), dict):
+            raise ValueError(
+                f"environment: {name}: expected an object, got {reprlib.repr(environment[name])}"
+            )
     return environment
+
+
+def _inputs(entries: object) -> tuple[Mapping[str, Any], ...]:
+    """What the model was called with: for each input name, type and shape."""
+    if not isinstance(entries, list):
+        raise TypeError(f"inputs: expected a list, got {reprlib.repr(entries)}")
+    for entry in entries:
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        is_named = isinstance(shape, list) and all(
+            isinstance(entry.get(key), str) for key in ("name", "dtype")
+        )
+        if not is_named or not all(type(size) is int for size in shape or ()):
+            raise TypeError(f"inputs: expected name, dtype and shape of each, got {reprlib.repr(entry)}")
+    return tuple(entries)
 
 
 def _measurement(
@@ -208,8 +222,8 @@ def _measurement(
         protocol=protocol,
         launches=launches,
         environment=environment | ({"state": entry["state"]} if "state" in entry else {}),
-        inputs=tuple(entry["inputs"]),
-        assumed_dimensions=tuple(entry["assumed_dimensions"]),
+        inputs=_inputs(entry["inputs"]),
+        assumed_dimensions=tuple(map(str, entry["assumed_dimensions"])),
         profile=_profile(entry),
         profile_reason=entry.get("profile_reason"),
         energy=_record(EnergyPerCall, **entry["energy_j"]) if entry["energy_j"] else None,
@@ -220,21 +234,34 @@ def _samples(path: Path, name: object) -> Mapping[str, Any]:
     """The arrays in the file of that name, which must lie in the document's folder."""
     if not isinstance(name, str):
         raise DocumentError(f"{path}: has no raw samples: measure again with --json")
-    file = path.parent / name
-    if not file.resolve().is_relative_to(path.parent.resolve()):
-        raise DocumentError(f"{path}: samples {name!r} lie outside its folder: keep them beside the document")
+    file, shown = path.parent / name, ascii(name[:200])
     try:
-        return _arrays(file)
+        is_inside = file.resolve().is_relative_to(path.parent.resolve())
+        found = _arrays(file) if is_inside else {}
     except BROKEN_ARCHIVE as error:
         raise DocumentError(
-            f"{path}: samples {name!r} cannot be read: copy them beside the document"
+            f"{path}: samples {shown} cannot be read: copy them beside the document"
         ) from error
+    if not is_inside:
+        raise DocumentError(f"{path}: samples {shown} lie outside its folder: keep them beside the document")
+    return found
 
 
 def _arrays(file: Path) -> dict[str, Any]:
-    content = io.BytesIO(file.read_bytes())  # np.load leaves a file open that it finds broken
-    with np.load(content, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """The arrays of whole numbers in a file: no pickle, and no more bytes than the file itself has."""
+    if not file.is_file():  # reading a pipe or device may never end
+        raise FileNotFoundError(file)
+    with file.open("rb") as content:  # np.load leaves a file open that it finds broken
+        with zipfile.ZipFile(content) as archive:
+            unfolded = sum(member.file_size for member in archive.infolist())
+        if unfolded > file.stat().st_size:
+            raise ValueError(f"{unfolded} bytes in a file of fewer")
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as arrays:
+            found = dict(arrays)
+    if not all(getattr(array, "dtype", np.dtype(object)).kind in "iu" for array in found.values()):
+        raise ValueError("arrays of something else than whole numbers")
+    return found
 
 
 def _record(kind: type[T], **values: Any) -> T:
@@ -247,7 +274,7 @@ def _record(kind: type[T], **values: Any) -> T:
         parts = [hint] if get_origin(hint) not in (Union, UnionType) else get_args(hint)
         allowed = (*(get_origin(part) or part for part in parts), *([int] if float in parts else []))
         if not isinstance(value, allowed):
-            raise TypeError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+            raise TypeError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {reprlib.repr(value)}")
     return kind(**values)
 
 
@@ -256,9 +283,11 @@ def _profile(entry: Mapping[str, Any]) -> RuntimeProfile | None:
         return None
     memory = entry["memory_bytes"]
     operators = tuple(
-        OperatorTime(**row | {"subgraph_of": tuple(row["subgraph_of"])}) for row in entry["operators"]
+        _record(OperatorTime, **row | {"subgraph_of": tuple(row["subgraph_of"])})
+        for row in entry["operators"]
     )
-    arena = ArenaMemory(
+    arena = _record(
+        ArenaMemory,
         parameters_read_bytes=memory["parameters_read"],
         prepared_bytes=memory["prepared"],
         live_peak_bytes=memory["live_peak"],

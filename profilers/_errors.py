@@ -8,6 +8,7 @@
         ├── ModelError         the model or its inputs: unreadable, not ONNX, missing external data,
         │                      unsupported operator, inputs that do not fit
         ├── ProviderError      what was to run it is not here, or its libraries do not load
+        │   └── MissingLibraryError   a Python package is not installed, or cannot be imported
         ├── GpuError           a GPU cannot be read, by NVIDIA's driver: `kind` says why in a word
         ├── LaunchError        the child process died or broke: not known to be the model's fault
         └── TimeLimitError     the child was still at work at its time limit, and was killed
@@ -38,6 +39,11 @@ Refusal = Literal[
     "reset",
 ]
 
+_INSTALL = {
+    "onnxruntime": "pip install onnxruntime (onnxruntime-gpu for a GPU)",
+    "torch": "pip install 'moo-deploy[torch]'",
+}
+
 
 class ProfilerError(Exception):
     """A model could not be measured or run; the message is one line that says why and what to do."""
@@ -49,6 +55,20 @@ class ModelError(ProfilerError):
 
 class ProviderError(ProfilerError):
     """What was to run the model is not here: no device, no driver, a library that does not load."""
+
+
+class MissingLibraryError(ProviderError):
+    """A package that runs or reads models cannot be imported; the message says how to install it.
+
+    Attributes:
+        name: The package, as it is imported.
+    """
+
+    def __init__(self, name: str, reason: str = "") -> None:
+        how = _INSTALL.get(name, f"pip install {name}")
+        what = f"{name} cannot be imported here ({reason})" if reason else f"{name} is not installed here"
+        super().__init__(f"{what}: install it with: {how}")
+        self.name = name
 
 
 class GpuError(ProfilerError):

@@ -78,6 +78,8 @@ class Launch:
             array = np.array(values, dtype=np.int64)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        if self.calls_per_block < 1:
+            raise ValueError(f"calls_per_block must be at least 1, got {self.calls_per_block}")
         if self.latency_ns.ndim != 1 or not len(self.latency_ns) or (self.latency_ns <= 0).any():
             raise ValueError("latency_ns must be a non-empty list of times above 0")
         if self.thread_cpu_ns.shape != self.latency_ns.shape:

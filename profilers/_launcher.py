@@ -12,13 +12,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from profilers._errors import LaunchError, ModelError, ProviderError, TimeLimitError
+from profilers._errors import LaunchError, MissingLibraryError, ModelError, ProviderError, TimeLimitError
 
 WORKER = Path(__file__).parent / "_child" / "__main__.py"
 LONGEST_WAIT_S = 1e6  # the system's calls cannot wait for much longer; a limit above is none
@@ -241,6 +242,8 @@ def _read(folder: Path, status: int | None, model: str, time_limit_s: float) -> 
     facts = json.loads(text)
     if "error" in facts:
         kind, message = facts["error"]["kind"], facts["error"]["message"]
+        if stage == "import" and (name := facts["error"].get("missing")):
+            raise MissingLibraryError(name, "" if _is_absent(name) else message)
         if kind == "provider":
             raise ProviderError(message)
         if kind == "model":
@@ -249,6 +252,14 @@ def _read(folder: Path, status: int | None, model: str, time_limit_s: float) -> 
         raise LaunchError(f"model {model}: the process failed at {stage} with {kind}: {message}{advice}")
     arrays = {path.stem: np.load(path) for path in folder.glob("*.npy") if not path.name.startswith("input_")}
     return ChildResult(facts, arrays)
+
+
+def _is_absent(name: str) -> bool:
+    """Whether no package of that name is there to be imported."""
+    try:
+        return find_spec(name) is None
+    except (ImportError, ValueError):  # kept from being imported, as a test does
+        return True
 
 
 def _ending(status: int) -> str:

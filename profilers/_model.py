@@ -2,12 +2,16 @@
 
 import hashlib
 import math
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
-from profilers._errors import ModelError
+from profilers._errors import MissingLibraryError, ModelError
+
+_MOST_BYTES = 2**31 - 1  # of any protobuf
+_LONGEST_LOCATION = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,23 @@ class ModelFile:
 
 def load_proto(path: Path) -> Any:
     """The parsed `onnx.ModelProto`, external tensors left on disk."""
-    import onnx  # takes 0.2 s: only when a model is read
+    try:
+        import onnx  # takes 0.2 s: only when a model is read
+    except ImportError as error:
+        raise MissingLibraryError(
+            "onnx", "" if isinstance(error, ModuleNotFoundError) else str(error)
+        ) from None
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # reading it may never end
+            raise ModelError(f"model {path}: expected an ONNX file, got a pipe or device: give a file's path")
+        if found.st_size > _MOST_BYTES:
+            raise ModelError(
+                f"model {path}: expected an ONNX file of at most {_MOST_BYTES} bytes, got {found.st_size}:"
+                " save its weights as external data"
+            )
         proto = onnx.load(str(path), format="protobuf", load_external_data=False)
     except OSError as error:
         raise ModelError(
@@ -106,11 +123,13 @@ def _checked_file(model_path: Path, location: str) -> Path:
     As in ONNX Runtime, where the model is itself a symbolic link, the folder it points to counts as its
     folder too.
     """
-    what = f"model {model_path}: external data {location!r}"
+    what = f"model {model_path}: external data {location[:200]!r}"
     is_absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     parts = location.replace("\\", "/").split("/")
     file = model_path.parent / location
     homes = (model_path.parent.resolve(), model_path.resolve().parent)
+    if "\0" in location or len(location) > _LONGEST_LOCATION:
+        raise ModelError(f"{what} is no name that a file can have: export the model again")
     if is_absolute or ".." in parts or not any(file.resolve().is_relative_to(home) for home in homes):
         raise ModelError(
             f"{what} is outside the model's folder: save it beside the model with a relative location"

@@ -62,11 +62,13 @@ class Runtime:
         for name, value in (("allow_spinning", self.allow_spinning), ("enable_arena", self.enable_arena)):
             if not isinstance(value, bool):
                 raise ValueError(f"{name} must be True or False, got {value!r}")
-        pairs = sorted(dict(self.options).items())
+        if not isinstance(self.options, Mapping | tuple):
+            raise ValueError(f"options must be text by name, got {self.options!r}")
+        pairs = list(dict(self.options).items())
         for key, text in pairs:
             if not isinstance(key, str) or not key or not isinstance(text, str):
                 raise ValueError(f"options must be text by name, got {key!r}: {text!r}")
-        object.__setattr__(self, "options", tuple(pairs))
+        object.__setattr__(self, "options", tuple(sorted(pairs)))
 
     @property
     def provider_name(self) -> str:

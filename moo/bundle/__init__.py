@@ -22,7 +22,7 @@ from moo.bundle._outputs import Tolerance, tolerance_of
 from moo.bundle._promises import FEWEST_LAUNCHES, Found, Held, Verdict
 from moo.bundle._read import read
 from moo.bundle._record import SCHEMA, Bundle, Model, Promise, Sample, Tensor
-from moo.bundle._runtime import refused_option
+from moo.bundle._runtime import loads_code, refused_option
 from moo.bundle._verify import Verification, verify
 from moo.bundle._write import check_place, write
 
@@ -44,6 +44,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "check_place",
+    "loads_code",
     "read",
     "refused_option",
     "tolerance_of",

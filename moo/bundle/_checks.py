@@ -18,7 +18,7 @@ from moo.bundle._machine import Machine
 from moo.bundle._outputs import difference
 from moo.bundle._promises import Found
 from moo.bundle._record import Bundle, Tensor
-from moo.errors import InputError, MeasureError
+from moo.errors import InputError, InstallError, MeasureError
 
 __all__ = ["Check", "Checks", "Outcome"]
 
@@ -95,6 +95,8 @@ class Checks:
             return
         try:
             lines, seen = look()
+        except InstallError:  # which says nothing of the bundle
+            raise
         except (InputError, MeasureError) as error:
             lines, seen = [str(error)], ""
         self.checks.append(

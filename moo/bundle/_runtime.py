@@ -10,7 +10,7 @@ from typing import Any
 from moo.bundle._json import Fields
 from moo.errors import InputError
 
-__all__ = ["checked_protocol", "checked_runtime", "refused_option"]
+__all__ = ["checked_protocol", "checked_runtime", "loads_code", "refused_option"]
 
 _PROVIDERS = ("cpu", "cuda", "tensorrt")
 _LEVELS = ("disable", "basic", "extended", "all")
@@ -26,6 +26,15 @@ _LIMITS: Mapping[str, int] = MappingProxyType(
 _MOST_SECONDS = 600.0
 
 
+def loads_code(name: str) -> bool:
+    """Return whether an option of that name has code loaded, or called where it says.
+
+    >>> loads_code("custom_ops_library"), loads_code("session.set_denormal_as_zero")
+    (True, False)
+    """
+    return _RUNS_CODE.search(name) is not None
+
+
 def refused_option(name: str, value: str) -> str | None:
     """Return why an option of the runtime cannot be in a bundle; None where it can.
 
@@ -38,7 +47,7 @@ def refused_option(name: str, value: str) -> str | None:
     >>> refused_option("custom_ops_library", "ops.so")
     'custom_ops_library=ops.so loads code: a bundle holds data alone, and what runs it would run that too'
     """
-    if _RUNS_CODE.search(name):
+    if loads_code(name):
         return f"{name}={value} loads code: a bundle holds data alone, and what runs it would run that too"
     if _NAMES_A_FILE.search(name) or "/" in value or "\\" in value:
         return f"{name}={value} names a file: a bundle is one folder, and nothing outside it is touched"

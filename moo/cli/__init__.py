@@ -12,9 +12,12 @@ import typer
 from typer.exceptions import TyperException
 
 from moo.cli import bundle, compare, confirm, demo, doctor, profile, report, run, verify
-from moo.errors import InputError, MooError
+from moo.cli._plain import one_line
+from moo.errors import InputError, InstallError, MooError
 
 __all__ = ["app", "main"]
+
+_OURS = ("moo", "objectives", "profilers", "reports")
 
 app = typer.Typer(
     name="moo",
@@ -58,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         status = _explain(error)
+    except ModuleNotFoundError as error:
+        if debug or error.name is None or error.name.partition(".")[0] in _OURS:
+            raise
+        status = _explain(InstallError(f"{error.name} is not installed here: install what moo needs again"))
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -67,5 +74,5 @@ def _explain(error: MooError | TyperException) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stdout.write(message + "\n")
     else:
-        sys.stderr.write(f"moo: error: {' '.join(message.split())}\n")
+        sys.stderr.write(f"moo: error: {one_line(message)}\n")
     return 2 if isinstance(error, (InputError, TyperException)) else 1

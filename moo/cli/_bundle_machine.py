@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from moo.bundle import FEWEST_LAUNCHES, Described, Found
 from moo.cli._bundle_model import batches, described
-from moo.errors import MeasureError
+from moo.errors import InstallError, MeasureError
 from objectives._pipeline import measured_metrics
 from profilers import (
     MODES,
     QUICK,
     Feeds,
+    MissingLibraryError,
     Profiler,
     ProfilerError,
     Protocol,
@@ -95,5 +96,7 @@ def _told() -> Iterator[None]:
     """Tell in one line what the profilers cannot do here."""
     try:
         yield
+    except MissingLibraryError as error:
+        raise InstallError(str(error)) from error
     except (ProfilerError, ValueError, TypeError) as error:
         raise MeasureError(" ".join(str(error).split())) from error

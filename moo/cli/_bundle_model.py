@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moo.bundle import Described, Tensor
-from moo.errors import MeasureError
-from profilers import ModelFile, ProfilerError
+from moo.errors import InstallError, MeasureError
+from profilers import MissingLibraryError, ModelFile, ProfilerError
 from profilers._child._errors import UnusableModelError
-from profilers._child._inputs import made_array, ranked
+from profilers._child._inputs import made_array, most_numbers, ranked
 from profilers._child._runner import InputSpec
 from profilers._child._shapes import Plan, planned
 from profilers._model import external_files, load_proto
@@ -21,6 +22,7 @@ from profilers._model import external_files, load_proto
 __all__ = ["batches", "described", "given_calls", "made_calls"]
 
 _N_CALLS = 4  # of a sample: each is run on its own, in a process that loads the model
+_COPIES = 4  # of a sample while it is made and written
 _DTYPES = {
     "FLOAT": "float32",
     "DOUBLE": "float64",
@@ -42,6 +44,8 @@ def described(path: Path) -> Described:
     try:
         file, proto = ModelFile.read(path), load_proto(path)
         data = [found.relative_to(path.parent).as_posix() for found in external_files(path, proto)]
+    except MissingLibraryError as error:
+        raise InstallError(str(error)) from error
     except ProfilerError as error:
         raise MeasureError(str(error)) from error
     constants = {tensor.name for tensor in proto.graph.initializer}
@@ -98,6 +102,12 @@ def made_calls(inputs: Sequence[Tensor], batch: int, shown: Shapes, seed: int) -
         seed: Of what is made.
     """
     plan = _plan(inputs, batch, shown)
+    for tensor in inputs:
+        if math.prod(plan.shapes[tensor.name]) * _N_CALLS * _COPIES > most_numbers(tensor.dtype):
+            shape = list(plan.shapes[tensor.name])
+            raise MeasureError(
+                f"input {tensor.name!r} must fit in memory, {_N_CALLS} times, got shape {shape}"
+            )
     calls = [np.random.default_rng([seed, call]) for call in range(_N_CALLS)]
     specs = [InputSpec(tensor.name, tensor.dtype, (), "") for tensor in inputs]
     return {

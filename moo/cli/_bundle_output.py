@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moo.bundle import Bundle, Outcome, Promise, Verdict, Verification
+from moo.cli._plain import plain
 from moo.evaluation import Estimate
 from moo.metrics import Metric, format_estimate
 
@@ -105,9 +106,9 @@ def _say(console: Console, line: str) -> None:
 
 
 def _safe(text: str) -> str:
-    r"""Return a text without characters that move the cursor or colour the terminal.
+    r"""Return a text as one line, without characters that steer a terminal.
 
-    >>> _safe("a" + chr(27) + "[2Jb")
-    'a\\x1b[2Jb'
+    >>> _safe("a" + chr(27) + "[2J" + chr(10) + "b")
+    'a\\x1b[2J\\nb'
     """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return plain(text).replace("\n", "\\n")

@@ -30,7 +30,9 @@ from moo.cli._bundle_model import given_calls, made_calls
 from moo.errors import InputError, SweepError, TrialError
 from moo.evaluation import Estimate, Evaluation
 from moo.problem import describe_bound
+from moo.shapes import ANY, EACH, checked
 from moo.storage import STUDY
+from objectives._confirm import stored_runtime
 
 if TYPE_CHECKING:
     from moo.results import FinishedTrial, Results
@@ -40,6 +42,13 @@ if TYPE_CHECKING:
 __all__ = ["Gathered", "Shipped"]
 
 _MODEL = "model"
+_INPUT = {"name": str, "shape": [int]}
+_FACTS = ({EACH: ANY}, None)
+_DOCUMENT = {
+    "measurements?": [{"inputs?": [_INPUT], "launches?": [ANY]}],
+    "protocol?": _FACTS,
+    "environment?": ({"fingerprint?": str, "identity?": _FACTS, "software?": _FACTS}, None),
+}
 _STATED = ("fingerprint", "identity", "software")
 
 
@@ -149,7 +158,15 @@ class Gathered:
                 f"TRIAL: the artefact of trial {number}, {artefact.path}, is run by {provider}: a bundle is"
                 " run by ONNX Runtime alone: let the task export ONNX"
             )
-        for name, value in dict(self._evaluation.runtime.get("options") or {}).items():
+        try:
+            options = dict(stored_runtime(self._evaluation).options)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"TRIAL: trial {number} cannot be shipped: its runtime cannot be: {error}"
+            ) from error
+        if "batch" not in self._evaluation.runtime:
+            raise InputError(f"TRIAL: trial {number} cannot be shipped: its runtime has no batch")
+        for name, value in options.items():
             reason = refused_option(str(name), str(value))
             if reason is not None:
                 raise InputError(f"TRIAL: trial {number} cannot be shipped: its runtime's option {reason}")
@@ -203,11 +220,12 @@ class Gathered:
 
     @cached_property
     def _document(self) -> dict[str, Any]:
-        """The search's own document of its measurement; empty where it is gone."""
+        """The search's own document of its measurement; empty where it is gone, or not as it was written."""
+        path = self.root / str(self._evaluation.files.get("measurement"))
         try:
-            text = (self.root / str(self._evaluation.files.get("measurement"))).read_text(encoding="utf-8")
-            return dict(json.loads(text))
-        except (OSError, ValueError, TypeError):
+            text = path.read_text(encoding="utf-8") if path.is_file() else "{}"
+            return dict(checked(json.loads(text), _DOCUMENT))
+        except (OSError, ValueError, RecursionError):
             return {}
 
     @property

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moo.bundle import loads_code
 from moo.confirmation import FEWEST_ROUNDS, MOST_ROUNDS, SCHEMA, Candidate, Choice
-from moo.errors import InputError, TrialError
+from moo.errors import InputError, MeasureError, TrialError
 from objectives._confirm import Remeasured
 
 if TYPE_CHECKING:
+    from moo.evaluation import Evaluation
     from moo.results import Results
     from moo.study import Study
     from objectives import Task
     from profilers import Profiler, Protocol
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "refuse_code"]
 
 
 @dataclass(kw_only=True)
@@ -65,6 +67,8 @@ class Plan:
             model = self._remeasured(candidate)
             try:
                 model.check()
+                if self.task is None:
+                    refuse_code(model.evaluation)
             except TrialError as error:
                 refused[number] = str(error)
             else:
@@ -142,3 +146,14 @@ class Plan:
                     f"{self.folder}: another moo confirm is at work there: wait for it"
                 ) from None
             yield
+
+
+def refuse_code(evaluation: Evaluation) -> None:
+    """Refuse to load code because a study says so: whoever has its task knows what the task loads.
+
+    Raises:
+        MeasureError: With the option.
+    """
+    for name in evaluation.runtime.get("options") or {}:
+        if loads_code(str(name)):
+            raise MeasureError(f"its runtime's option {name} loads code: give --task, if the study is yours")

@@ -90,7 +90,7 @@ def _tested(plan: Plan, task: Task, evaluation: Evaluation, params: Mapping[str,
 def _record_opening(plan: Plan, survivors: Sequence[int]) -> None:
     optuna_study = plan.study.optuna_study
     openings = list(optuna_study.user_attrs.get(TEST_OPENED, []))
-    if openings and openings[-1]["plan"] == plan.id:
+    if openings and openings[-1].get("plan") == plan.id:
         return  # cut off before anything was shown
     entry = {"time": now(), "trials": list(survivors), "again": bool(openings), "plan": plan.id}
     optuna_study.set_user_attr(TEST_OPENED, [*openings, entry])

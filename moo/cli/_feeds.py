@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,8 @@ def _dtype(text: str, dtype: str) -> str:
 def _arrays(npz: Path) -> dict[str, Any]:
     import numpy as np
 
+    if npz.exists() and not npz.is_file():
+        raise InputError(f"--npz: expected a file of numpy.savez, got {npz}, which is none: save one")
     try:
         with npz.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
@@ -92,7 +95,10 @@ def _arrays(npz: Path) -> dict[str, Any]:
         raise InputError(
             f"--npz: {npz} cannot be read ({error.strerror}): give a file of numpy.savez"
         ) from error
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except (
+        *(ValueError, EOFError, AttributeError, MemoryError, NotImplementedError, RuntimeError, TypeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise InputError(
             f"--npz: expected a file of numpy.savez with arrays of numbers or text, got {npz}: save it anew"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType, TracebackType
@@ -48,4 +49,10 @@ class Interrupt:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
             raise KeyboardInterrupt
         self.requested = True
-        sys.stderr.write(f"\nmoo: stopping after {self._what}; Ctrl-C again stops at once\n")
+        line = f"\nmoo: stopping after {self._what}; Ctrl-C again stops at once\n"
+        try:
+            sys.stderr.write(line)
+        except (
+            RuntimeError
+        ):  # it came in the midst of another line, which may not be written to twice at once
+            os.write(2, line.encode())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["check_writable", "save", "write_document"]
 
 _SCHEMAS = ("moo.profile/", "moo.compare/")
+_MOST_BYTES = 256 * 2**20  # of a document
 _TABLE_BEGINS = ("model,sha256,", "model\n")
 
 
@@ -51,6 +52,8 @@ def check_writable(path: Path, subjects: Sequence[str | Path] = (), *, schema: s
             _check_beside(path)
     except OSError as error:
         raise InputError(f"--json: {path} cannot be written: {error.strerror}") from error
+    except RuntimeError as error:  # of pathlib, at links that lead in a circle
+        raise InputError(f"--json: {path} cannot be written: {error}") from error
 
 
 def _check_folder(path: Path) -> None:
@@ -84,7 +87,8 @@ def _are_the_same(path: Path, subject: Path) -> bool:
 def _schema_of(path: Path) -> str:
     """Return what a document says it is, or nothing."""
     try:
-        document = json_module.loads(path.read_bytes()) if path.is_file() else None
+        is_small = path.is_file() and path.stat().st_size <= _MOST_BYTES
+        document = json_module.loads(path.read_bytes()) if is_small else None
     except (ValueError, RecursionError):
         return ""
     return str(document.get("schema", "")) if isinstance(document, dict) else ""

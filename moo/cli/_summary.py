@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from moo.cli._plain import PlainConsole
 from moo.decision import recommend
 from moo.devices import on_place, places
 from moo.metrics import format_estimate, format_probability, format_value
@@ -23,11 +24,11 @@ WIDE = 120  # columns of a terminal with room for intervals and tags on one line
 
 def output_console(*, stderr: bool = False) -> Console:
     """Return the console; wide enough for the table where the output is no terminal."""
-    console = Console(stderr=stderr, highlight=False)
+    console = PlainConsole(stderr=stderr, highlight=False)
     return (
         console
         if console.is_terminal
-        else Console(stderr=stderr, highlight=False, width=160, color_system=None)
+        else PlainConsole(stderr=stderr, highlight=False, width=160, color_system=None)
     )
 
 

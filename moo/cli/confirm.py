@@ -126,18 +126,18 @@ def _planned(
     from moo.cli._confirm_plan import Plan
     from moo.cli._confirm_test_data import has_test_data
     from moo.cli._studies import searched_task
-    from moo.confirmation import CONFIRMATION, MOST_CANDIDATES, TEST_OPENED
+    from moo.confirmation import MOST_CANDIDATES
     from moo.storage import SETTING, STUDY
     from objectives._confirm import machine_now
 
-    attrs = study.optuna_study.user_attrs
-    before, openings = attrs.get(CONFIRMATION), attrs.get(TEST_OPENED, [])
+    attrs, results = study.optuna_study.user_attrs, study.results()
+    before, openings = results.confirmation, results.test_opened
     if before is not None and openings and not is_again:
         _refuse_reopening(study, openings)
     task = None if task_spec is None else searched_task(study, task_spec)
     machine = machine_now()
     notes = _check_machine(study, attrs.get(SETTING, {}), machine)
-    results, seed = study.results(), int(attrs[STUDY]["seed"])
+    seed = int(attrs[STUDY]["seed"])
     plan = Plan(
         study=study,
         results=results,
@@ -149,7 +149,7 @@ def _planned(
         fallback=_fallback(results),
         attempt=(0 if before is None else before["attempt"]) + is_again,
     )
-    was_cut_off = bool(openings) and openings[-1]["plan"] == plan.id
+    was_cut_off = bool(openings) and openings[-1].get("plan") == plan.id
     if openings and not is_again and not was_cut_off and has_test_data(plan):
         _refuse_reopening(study, openings)
     return plan, machine, notes
@@ -184,7 +184,7 @@ def _run(rounds: Rounds, *, n_seeds: int, fingerprint: str, notes: Sequence[str]
         return store(findings)
 
 
-def _refuse_reopening(study: Study, openings: list[Mapping[str, Any]]) -> None:
+def _refuse_reopening(study: Study, openings: Sequence[Mapping[str, Any]]) -> None:
     from moo.results import opened_lines
 
     raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -182,7 +183,7 @@ def _ends(metric: Metric, candidates: Sequence[Measured]) -> tuple[FloatArray, F
         if value is None:
             raise ValueError(f"{metric.name}: nothing is known of it in trial {candidate.number}")
         low, high = estimate.low, estimate.high
-        if estimate.value is None or low is None or high is None:
+        if estimate.value is None or low is None or high is None or not math.isfinite(high - low):
             low = high = float("nan")
         elif metric.stage == "measured" and value > 0:
             low = max(low, value * _FLOOR)

@@ -12,14 +12,64 @@ from moo.confirmation._assessment import Assessment
 from moo.evaluation import Estimate
 from moo.metrics import format_estimate
 from moo.problem import Problem
+from moo.shapes import ANY, EACH, checked
 
-__all__ = ["CONFIRMATION", "SCHEMA", "TEST_OPENED", "fallen", "retraining_seed", "spread"]
+__all__ = [
+    "CONFIRMATION",
+    "SCHEMA",
+    "TEST_OPENED",
+    "checked_confirmation",
+    "checked_openings",
+    "fallen",
+    "retraining_seed",
+    "spread",
+]
 
 SCHEMA = "moo.confirm/1"
 CONFIRMATION = "moo:confirmation"
 """The study's attribute with the finished confirmation."""
 TEST_OPENED = "moo:test_opened"
 """The study's attribute with each time that the test data were opened: `time`, `trials`, `again`."""
+
+_TEXT = (str, None)
+_OPENED = [{"time": str, "trials": [int], "again": bool, "plan?": str}]
+_SPREAD = {"n": int, "mean": (float, None), "sd": (float, None)}
+_QUALITY = ({EACH: _SPREAD}, None)
+_CONFIRMED = {
+    "p_on_front": float,
+    "p_feasible": float,
+    "p_on_front_se?": float,
+    "p_feasible_se?": float,
+    "verdict": str,
+    "reason": _TEXT,
+    "changeable?": float,
+}
+_ENTRY = {
+    "trial": int,
+    "role": str,
+    "is_baseline": bool,
+    "refused": _TEXT,
+    "n_launches": int,
+    "tags?": [str],
+    "search?": {"p_on_front": (float, None), "p_feasible": (float, None)},
+    "confirmed": (_CONFIRMED, None),
+    "retrained": ({"failures": [str], "artefacts?": [str], "validation": _QUALITY, "test": _QUALITY}, None),
+    "test": ({EACH: ANY}, None),
+}
+_SHAPE = {
+    "schema": str,
+    "time": str,
+    "fingerprint": str,
+    "ended": str,
+    "study?": str,
+    "seed?": int,
+    "attempt": int,
+    "n_rounds": int,
+    "n_front": int,
+    "left_out?": [int],
+    "notes": [str],
+    "test_opened": _OPENED,
+}
 
 _RETRAINING = 1  # of the streams that come from a study's seed and a trial's number
 
@@ -46,6 +96,36 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     mean = math.fsum(values) / n if n else None
     deviation = float(np.std(values, ddof=1)) if n > 1 else None
     return {"n": n, "mean": mean, "sd": deviation, "values": list(values)}
+
+
+def checked_confirmation(record: Any, problem: Problem) -> dict[str, Any] | None:
+    """Return what is stored of a confirmation of that problem; None where nothing is.
+
+    Raises:
+        ValueError: If it is not as `moo confirm` writes it.
+    """
+    if record is None:
+        return None
+    estimates = {
+        metric.name: {"search": {EACH: ANY}, "confirmed": ({EACH: ANY}, None)} for metric in problem.metrics
+    }
+    checked(record, {**_SHAPE, "candidates": [{**_ENTRY, "metrics": estimates}]}, CONFIRMATION)
+    for entry in record["candidates"]:
+        told = [one for name in estimates for one in entry["metrics"][name].values()]
+        tested = [one for name, one in (entry["test"] or {}).items() if name != "failure"]
+        for one in (*told, *tested):
+            if one is not None:
+                Estimate.from_json(one)
+    return dict(record)
+
+
+def checked_openings(openings: Any) -> tuple[dict[str, Any], ...]:
+    """Return each time that the test data were opened, as stored.
+
+    Raises:
+        ValueError: If it is not as `moo confirm` writes it.
+    """
+    return tuple(checked(openings, _OPENED, TEST_OPENED))
 
 
 def fallen(

@@ -1,6 +1,7 @@
 """What is fed to a model: made from its signature, or taken from arrays that were given."""
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from profilers._child._shapes import planned
 
 MOST_FEEDS = 64  # inputs rotated through; more would only fill the memory that is measured
 N_MADE_INPUTS = 4  # inputs to rotate when none are given
-LARGEST = 2**48  # numbers in an input; numpy has no words for what is beyond
+LARGEST = 2**48  # bytes of an input where the machine does not tell; numpy has no words for what is beyond
 WORDS = ("a", "word", "and another", "")
 LETTER = re.compile(r"[^\W\d]")
 
@@ -51,7 +52,7 @@ class Inputs:
         self._check_shapes(shown)
         self._check_shapes_asked_for(asked)
         for name in self.made():
-            if math.prod(self.plan.shapes[name]) > LARGEST:
+            if math.prod(self.plan.shapes[name]) > most_numbers(self._signature[name].dtype):
                 raise UnusableModelError(
                     f"input {name!r} must fit in memory, got shape {list(self.plan.shapes[name])}: "
                     "take a smaller batch, or give smaller dims"
@@ -184,6 +185,18 @@ def ranked(spec: InputSpec, shown: Sequence[int] | None, unranked: Sequence[str]
 def is_as_bits(spec: InputSpec) -> bool:
     """Whether the input has a type of floats that numpy does not have."""
     return "float" in spec.declared and spec.dtype is not None and "uint" in spec.dtype
+
+
+def most_numbers(dtype: str | None) -> int:
+    """How many numbers of a type fit in all the memory of the machine."""
+    import numpy as np
+
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        size = 1 if dtype == "str" else np.dtype(dtype).itemsize
+    except (OSError, TypeError, ValueError):  # a system that does not tell; a type told of elsewhere
+        return LARGEST
+    return memory // size
 
 
 def _check_names(names: Sequence[str], expected: Sequence[str]) -> None:

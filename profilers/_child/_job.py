@@ -346,12 +346,19 @@ def keep_files_to_itself() -> None:
                 os.set_inheritable(number, False)  # noqa: FBT003  (it takes no keyword)
 
 
+def go_first_when_memory_ends() -> None:
+    """Have the kernel take this process, and no other, for one whose model wants more than there is."""
+    with contextlib.suppress(OSError):  # a system that has no such file
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def main(request_path: str) -> int:
     """Do the job in the request; every failure becomes a result the parent can read."""
     path = Path(request_path)
     request = json.loads(path.read_text())
     die_with_parent(request["parent_pid"])
     keep_files_to_itself()
+    go_first_when_memory_ends()
     job = Job(request, path.parent)
     try:
         work = {"measure": job.measure, "profile": job.profile, "run": job.run, "serve": job.serve}
@@ -362,6 +369,8 @@ def main(request_path: str) -> int:
         is_model = isinstance(error, UnusableModelError) or is_of_runtime(error)
         kind = "model" if is_model else type(error).__name__
         kind = "provider" if isinstance(error, ProviderError) else kind
-        result = {"error": {"kind": kind, "message": " ".join(str(error).split())}}
+        message, missing = " ".join(str(error).split()), getattr(error, "name", None)
+        missing = missing if isinstance(error, ImportError) else None
+        result = {"error": {"kind": kind, "message": message, "missing": missing}}
     (path.parent / "result.json").write_text(json.dumps(result))
     return 0

@@ -191,8 +191,8 @@ def test_a_second_interrupt_stops_at_once_and_says_so(here) -> None:
     wait_for_trials(here, 0)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    while "Ctrl-C again" not in process.stderr.readline():
-        pass
+    said = iter(process.stderr.readline, "")
+    assert any("Ctrl-C again" in line for line in said), "it ended before it said so"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130

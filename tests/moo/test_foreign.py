@@ -291,7 +291,9 @@ def test_a_study_with_a_damaged_record_is_refused_in_one_line(url, record) -> No
     study = made(url, directions=["minimize"])
     add(study, [1.0])
     study.set_user_attr(STUDY, record)
-    with pytest.raises(StorageError, match="but not as moo writes it: the study is damaged, or not moo's"):
+    with pytest.raises(
+        StorageError, match="'foreign' cannot be read: .*: it is damaged, or not as moo writes it"
+    ):
         foreign_results(url)
 
 
