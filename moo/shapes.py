@@ -25,6 +25,7 @@ _NAMES: Mapping[object, str] = {
     list: "a list",
     str: "a text",
 }
+_MOST_SIGNS = 60  # of a name in a path
 _MOST_BITS = 1024  # of a whole number, which no float holds beyond
 
 
@@ -46,81 +47,98 @@ def misfit(value: object, shape: Any, where: str = "") -> str | None:
     >>> misfit("../x", INSIDE, "path")
     "path: expected a path inside the folder, got '../x'"
     """
+    return _misfit(value, shape, (None, where) if where else None)
+
+
+_Where = tuple[Any, str] | None
+"""The place above and the name, as deep as it is: written out only where something is wrong."""
+
+
+def _misfit(value: object, shape: Any, where: _Where) -> str | None:
     if shape is ANY:
         return None
-    if isinstance(shape, tuple):
-        reasons = [misfit(value, one, where) for one in shape]
-        return None if None in reasons else _last_word(value, shape, reasons, where)
-    if isinstance(shape, Mapping):
+    if isinstance(shape, dict):
         return _object_misfit(value, shape, where)
     if isinstance(shape, list):
         return _list_misfit(value, shape, where)
+    if isinstance(shape, tuple):
+        return _misfit_of_any(value, shape, where)
     return None if _is_of(value, shape) else _said(value, shape, where)
 
 
+def _misfit_of_any(value: object, shapes: tuple[Any, ...], where: _Where) -> str | None:
+    if any(not isinstance(shape, (dict, list)) and _is_of(value, shape) for shape in shapes):
+        return None
+    reasons = [_misfit(value, shape, where) for shape in shapes]
+    return None if None in reasons else _last_word(value, shapes, reasons, where)
+
+
 def _is_of(value: object, shape: Any) -> bool:
+    if shape is float:
+        is_number = isinstance(value, float) or _is_of(value, int)
+        return is_number and value == value
+    if shape is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < _MOST_BITS
     if shape is None:
         return value is None
     if isinstance(shape, re.Pattern):
         return isinstance(value, str) and shape.fullmatch(value) is not None
     if isinstance(shape, frozenset):
         return isinstance(value, str) and value in shape
-    if shape is float:
-        is_number = isinstance(value, float) or _is_of(value, int)
-        return is_number and value == value
-    if shape is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < _MOST_BITS
     return isinstance(value, shape)
 
 
-def _object_misfit(value: object, shape: Mapping[Any, Any], where: str) -> str | None:
+def _object_misfit(value: object, shape: dict[Any, Any], where: _Where) -> str | None:
     if not isinstance(value, Mapping):
         return _said(value, dict, where)
     if EACH in shape:
-        pairs = [(str(name), one, shape[EACH]) for name, one in value.items()]
+        of_each = shape[EACH]
+        pairs = [(str(name), one, of_each) for name, one in value.items()]
     else:
-        known = [(name.removesuffix("?"), name, of) for name, of in shape.items()]
-        absent = next(((name, of) for name, key, of in known if name == key and name not in value), None)
-        if absent is not None:
-            return _said_of_nothing(absent[1], _below(where, absent[0]))
-        pairs = [(name, value[name], of) for name, _, of in known if name in value]
+        pairs = []
+        for key, of in shape.items():
+            name = key.removesuffix("?")
+            if name in value:
+                pairs.append((name, value[name], of))
+            elif name == key:
+                return _said_of_nothing(of, (where, name))
     for name, one, of in pairs:
-        reason = misfit(one, of, _below(where, name))
+        reason = _misfit(one, of, (where, name))
         if reason is not None:
             return reason
     return None
 
 
-def _list_misfit(value: object, shape: list[Any], where: str) -> str | None:
+def _list_misfit(value: object, shape: list[Any], where: _Where) -> str | None:
     if not isinstance(value, (list, tuple)):
         return _said(value, list, where)
     if len(shape) > 1 and len(value) != len(shape):
-        return f"{where or 'it'}: expected a list of {len(shape)}, got {_shown(value)}"
+        return f"{_path(where)}: expected a list of {len(shape)}, got {_shown(value)}"
     shapes = shape if len(shape) > 1 else shape * len(value)
     for index, (one, of) in enumerate(zip(value, shapes, strict=True)):
-        reason = misfit(one, of, _below(where, str(index)))
+        reason = _misfit(one, of, (where, str(index)))
         if reason is not None:
             return reason
     return None
 
 
-def _last_word(value: object, shapes: tuple[Any, ...], reasons: list[str | None], where: str) -> str:
+def _last_word(value: object, shapes: tuple[Any, ...], reasons: list[str | None], where: _Where) -> str:
     """Return what is wrong inside of a value of the right kind, else which kinds there are."""
     for shape, reason in zip(shapes, reasons, strict=True):
         kind = dict if isinstance(shape, Mapping) else list if isinstance(shape, list) else None
         if kind is not None and isinstance(value, kind) and reason is not None:
             return reason
     expected = " or ".join(map(_name, shapes))
-    return f"{where or 'it'}: expected {expected}, got {_shown(value)}"
+    return f"{_path(where)}: expected {expected}, got {_shown(value)}"
 
 
-def _said(value: object, shape: Any, where: str) -> str:
-    return f"{where or 'it'}: expected {_name(shape)}, got {_shown(value)}"
+def _said(value: object, shape: Any, where: _Where) -> str:
+    return f"{_path(where)}: expected {_name(shape)}, got {_shown(value)}"
 
 
-def _said_of_nothing(shape: Any, where: str) -> str:
+def _said_of_nothing(shape: Any, where: _Where) -> str:
     expected = " or ".join(map(_name, shape)) if isinstance(shape, tuple) else _name(shape)
-    return f"{where}: expected {expected}, got nothing"
+    return f"{_path(where)}: expected {expected}, got nothing"
 
 
 def _name(shape: Any) -> str:
@@ -132,8 +150,13 @@ def _name(shape: Any) -> str:
     return "something" if shape is ANY else _NAMES[kind]
 
 
-def _below(where: str, name: str) -> str:
-    return f"{where}/{name[:60]}" if where else name[:60]
+def _path(where: _Where) -> str:
+    names: list[str] = []
+    while where is not None:
+        above, name = where
+        names.append(name[:_MOST_SIGNS])
+        where = above
+    return "/".join(reversed(names)) or "it"
 
 
 def _shown(value: object) -> str:
