@@ -15,9 +15,20 @@ import psutil
 from moo.errors import InputError, LimitError
 from moo.metrics import BUILT_IN, format_value, parse_quantity
 
-__all__ = ["Limits", "Running", "TrialWatch", "end_tree", "refuse_files", "too_long"]
+__all__ = [
+    "LOOK_S",
+    "Limits",
+    "Running",
+    "TrialWatch",
+    "end_tree",
+    "refuse_files",
+    "too_long",
+    "too_much_memory",
+    "tree_bytes",
+]
 
-_LOOK_S = 0.5  # between looks at memory and files
+LOOK_S = 0.5
+"""Seconds between looks at memory and files."""
 _QUIET_LOOK_S = 2.0  # the same while a candidate is timed, which each look might disturb
 _BYTES = BUILT_IN["file_size"]
 
@@ -33,7 +44,8 @@ class Limits:
     Args:
         time_s: Seconds from its beginning to its end, with what it waits for other workers' measurements.
         memory_bytes: Memory of the process that runs it, with the interpreter and all libraries loaded, and
-            of all processes below that, the measuring one too; what they share counts once.
+            of all processes below that, the measuring one too; what they share counts once. On a cluster a
+            device's measuring is not counted.
         files_bytes: What it leaves in its folder: artefacts, samples and all. Looked at where the trial
             ends, and while it runs if workers do.
 
@@ -96,6 +108,15 @@ def too_long(limit_s: float) -> str:
     'took longer than 600 s'
     """
     return f"took longer than {limit_s:g} s"
+
+
+def too_much_memory(used: float, limit: float) -> str:
+    """Return what is said of a trial that took more memory than it may, both in bytes.
+
+    >>> too_much_memory(3 * 2**30, 2 * 2**30)
+    'took memory of 3 GiB, more than the limit of 2 GiB'
+    """
+    return _too_much("took memory of", used, limit)
 
 
 def _too_much(what: str, size: float, limit: float) -> str:
@@ -164,7 +185,7 @@ class TrialWatch:
         now = self._clock()
         looks = now >= self._next_look
         if looks:
-            self._next_look = now + (_QUIET_LOOK_S if is_quiet else _LOOK_S)
+            self._next_look = now + (_QUIET_LOOK_S if is_quiet else LOOK_S)
         found = []
         for one, begun in self._begun.items():
             reason = self._late(now - begun) or (self._large(one) if looks else "")
@@ -179,7 +200,7 @@ class TrialWatch:
     def _large(self, one: Running) -> str:
         memory, files = self._limits.memory_bytes, self._limits.files_bytes
         if memory is not None and (used := self._memory_of(one.process, memory)) > memory:
-            return _too_much("took memory of", used, memory)
+            return too_much_memory(used, memory)
         if files is not None and (size := _folder_bytes(self._folder_of(one.number))) > files:
             return _too_much("its files are", size, files)
         return ""

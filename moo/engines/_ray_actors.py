@@ -1,25 +1,29 @@
-"""What runs on the nodes of a Ray cluster: evaluators of trials, and devices that measure.
+"""What runs on the nodes of a Ray cluster: evaluators of trials, what watches them, and devices that measure.
 
-Both are plain classes here; `ray.py` makes actors of them.
+All are plain classes here; `ray.py` makes actors of them.
 """
 
 from __future__ import annotations
 
 import getpass
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from moo.engines._conversation import Answer, Assignment, Conversation, Outcome, Request
 from moo.errors import LostError, SweepError
+from moo.limits import LOOK_S, tree_bytes
 from moo.quiet import QuietWindow
 
 if TYPE_CHECKING:
     from moo.task import Task
 
-__all__ = ["Device", "Evaluator", "RaySend", "loaded"]
+__all__ = ["Device", "Evaluator", "MemoryWatch", "RaySend", "loaded"]
 
 PATIENCE_S = 120.0
 _LOOK_S = 1.0
@@ -132,11 +136,11 @@ class Evaluator:
         self._files: dict[str, str] = {}
         self._window = _quiet_window()
 
-    def node(self) -> str:
-        """Return the name of the machine."""
-        import platform
+    def place(self) -> tuple[str, int]:
+        """Return Ray's name of the node, and the number of this process there."""
+        import ray
 
-        return platform.node()
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def begin(self, assignment: Assignment) -> None:
         """Begin to evaluate a trial.
@@ -178,3 +182,21 @@ class Evaluator:
         if self._folder is not None:
             self._folder.cleanup()
         self._folder = self._conversation = None
+
+
+class MemoryWatch:
+    """Looks at the memory of another process of its node, whatever that process does meanwhile."""
+
+    def until_above(self, process: int, limit: float) -> float | None:
+        """Return the bytes of a process and all below it once they are above a limit; None once it has ended.
+
+        Args:
+            process: Its number.
+            limit: In bytes.
+        """
+        while psutil.pid_exists(process):
+            used = tree_bytes(process, limit)
+            if used > limit:
+                return used
+            time.sleep(LOOK_S)
+        return None

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from moo import workers
 from moo.engines._code import pickled_by_value
 from moo.engines._conversation import Answer, Assignment, Outcome, Request, answer
 from moo.engines._files import fetch
-from moo.engines._ray_actors import PATIENCE_S, Device, Evaluator, RaySend
+from moo.engines._ray_actors import PATIENCE_S, Device, Evaluator, MemoryWatch, RaySend
 from moo.engines._threads import run_together
 from moo.errors import FitError, InputError, LimitError, LostError, SweepError
-from moo.limits import Limits, too_long
+from moo.limits import Limits, too_long, too_much_memory
 from moo.signals import interrupts_held_back
 
 if TYPE_CHECKING:
@@ -132,13 +133,13 @@ class RayFleet:
     def seat(self, task: Task, limits: Limits) -> RayTask:
         """Return a placed task that is evaluated by a process on the cluster, one trial at a time.
 
-        Raises:
-            InputError: For a limit of memory, which nobody watches there.
+        Args:
+            task: What `placed` returned.
+            limits: What a trial may take. The memory is that of the process that evaluates it; what its
+                measuring takes on a device is not counted.
         """
         assert self._task is not None, "placed comes first"
-        if limits.memory_bytes is not None:
-            raise InputError("limits: the memory of a trial is not watched on a cluster: leave it out")
-        return RayTask(task, _Seat(self._ray, self._task, task.resources, self._abandon, limits.time_s))
+        return RayTask(task, _Seat(self._ray, self._task, task.resources, self._abandon, limits))
 
     def _labels(self) -> list[str]:
         there = sorted(
@@ -280,14 +281,18 @@ class _Seat:
         task: bytes,
         resources: Mapping[str, float],
         abandon: threading.Event,
-        limit_s: float | None,
+        limits: Limits,
     ) -> None:
         self._ray = ray
-        self._limit_s = limit_s
+        self._limits = limits
         self._data = ray.put(task)
         self._resources = dict(resources)
         self._abandon = abandon
         self._actor: Any = None
+        self._n_begun = 0  # trials of that process
+        self._is_last_try = False  # of the trial
+        self._watch: Any = None  # of its memory
+        self._above: Any = None  # what the watch will say
         self._until: float | None = None
 
     @contextlib.contextmanager
@@ -300,9 +305,11 @@ class _Seat:
             self._leave()
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
+        self._is_last_try = trial.user_attrs.get(workers.ATTEMPTS, 1) >= workers.MAX_ATTEMPTS
         try:
             self._assign(Assignment.of(trial, context))
-            self._until = None if self._limit_s is None else time.monotonic() + self._limit_s
+            limit_s = self._limits.time_s
+            self._until = None if limit_s is None else time.monotonic() + limit_s
             outcome = self._talk(trial, context)
             self._until = None
             fetch(outcome.files, context.root, context.folder, self._file)
@@ -318,13 +325,15 @@ class _Seat:
 
     def _assign(self, assignment: Assignment) -> None:
         """Give the process a trial; one lost since its last is replaced, which is no try of this one."""
+        self._n_begun += 1
         if self._actor is not None:
             try:
-                self._get(self._actor.node.remote())
+                self._get(self._actor.place.remote())
             except LostError:
                 self._leave()
         if self._actor is None:
             self._begin(lambda: False)
+            self._n_begun = 1
         self._get(self._actor.begin.remote(assignment))
 
     def _talk(self, trial: optuna.Trial, context: TrialContext) -> Outcome:
@@ -344,7 +353,7 @@ class _Seat:
         others = {name: amount for name, amount in self._resources.items() if name not in ("CPU", "GPU")}
         options = {"num_cpus": self._resources.get("CPU", 0), "num_gpus": self._resources.get("GPU", 0)}
         self._actor = self._ray.remote(Evaluator).options(**options, resources=others).remote(self._data)
-        reference, until = self._actor.node.remote(), time.monotonic() + PATIENCE_S
+        reference, until = self._actor.place.remote(), time.monotonic() + PATIENCE_S
         while not self._is_ready(reference):
             if is_over():
                 return
@@ -355,20 +364,53 @@ class _Seat:
                     f"no node of the Ray cluster has {_listed(self._resources)} any more, for"
                     f" {PATIENCE_S:.0f} s. What is finished is stored; the same command goes on"
                 )
-        self._get(reference)
+        self._begin_watch(*self._get(reference))
+
+    def _begin_watch(self, node: str, process: int) -> None:
+        """Have its memory watched, by a process beside it, from which no code of a task can keep it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if self._limits.memory_bytes is not None:
+            beside = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+            options = {"num_cpus": 0, "scheduling_strategy": beside}
+            self._watch = self._ray.remote(MemoryWatch).options(**options).remote()
+            self._above = self._watch.until_above.remote(process, self._limits.memory_bytes)
 
     def _is_ready(self, reference: Any) -> bool:
         """Wait a little; return whether there is a result, or whatever else `get` raises.
 
         Raises:
             KeyboardInterrupt: If the sweep is to end at once.
-            LimitError: If the trial takes longer than it may.
+            LimitError: If the trial takes longer, or more memory, than it may.
+            LostError: If what took the memory may be what an earlier trial has left.
         """
         if self._abandon.is_set():
             raise KeyboardInterrupt
-        if self._limit_s is not None and self._until is not None and time.monotonic() > self._until:
-            raise LimitError(too_long(self._limit_s))
-        return bool(self._ray.wait([reference], timeout=_LOOK_S)[0])
+        limit_s = self._limits.time_s
+        if limit_s is not None and self._until is not None and time.monotonic() > self._until:
+            raise LimitError(too_long(limit_s))
+        awaited = [reference] if self._above is None else [reference, self._above]
+        ready = self._ray.wait(awaited, timeout=_LOOK_S)[0]
+        if self._above in ready and reference not in ready:
+            self._refuse_memory()
+        return reference in ready
+
+    def _refuse_memory(self) -> None:
+        """End a trial whose process takes too much memory: see `LimitKeeper` for what becomes of it."""
+        from ray.exceptions import RayError
+
+        above, self._above = self._above, None
+        limit = self._limits.memory_bytes
+        try:
+            used = self._ray.get(above)
+        except RayError as error:
+            raise LostError(f"what watched its memory is gone: {_first_line(error)}") from error
+        if used is None or limit is None:
+            return  # the process has ended: whoever waits for it hears so
+        reason = too_much_memory(used, limit)
+        if self._n_begun > 1 and not self._is_last_try:
+            raise LostError(f"{reason}, perhaps that of earlier trials: it is run again in a new process")
+        raise LimitError(reason)
 
     def _get(self, reference: Any) -> Any:
         """Return a result, waiting for it as long as the sweep goes on.
@@ -394,9 +436,10 @@ class _Seat:
             ) from error
 
     def _leave(self) -> None:
-        actor, self._actor = self._actor, None
-        if actor is not None:
-            _killed(self._ray, actor)
+        actors, self._actor, self._watch, self._above = (self._actor, self._watch), None, None, None
+        for actor in actors:
+            if actor is not None:
+                _killed(self._ray, actor)
 
 
 def metric_name(label: str) -> str:

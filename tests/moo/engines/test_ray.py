@@ -264,9 +264,31 @@ def test_resources_that_no_node_has_are_refused(cluster, tmp_path) -> None:
         run(Large(cheap), tmp_path)
 
 
-def test_a_limit_of_memory_is_refused(cluster, tmp_path) -> None:
-    with pytest.raises(InputError, match="limits: the memory of a trial is not watched on a cluster"):
-        run(FunctionTask(cheap), tmp_path, limits=moo.Limits(memory_bytes=1e9))
+def test_what_takes_too_much_memory_has_failed_unless_an_earlier_trial_may_have_leaked_it(
+    cluster, tmp_path
+) -> None:
+    kept = []
+
+    def takes(trial):
+        if trial.number == 0:
+            kept.append(np.ones(10**8))
+            signal.pause()
+        if trial.number == 1:
+            kept.append(np.ones(4 * 10**7))
+        if trial.number == 2 and kept:
+            kept.append(np.ones(6 * 10**7))
+            signal.pause()
+        return cheap(trial)
+
+    limits = moo.Limits(memory_bytes=800e6)
+    study = run(FunctionTask(takes), tmp_path, limits=limits)
+    trials = study.results().trials
+    assert [trial.state for trial in trials] == ["failed", "complete", "complete", "complete"]
+    assert trials[0].stage == "limit"
+    assert trials[0].reason.startswith("took memory of ")
+    assert trials[0].reason.endswith(", more than the limit of 763 MiB")
+    attempts = [trial.user_attrs["moo:attempts"] for trial in study.optuna_study.trials]
+    assert attempts == [1, 1, 2, 1]
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path, monkeypatch) -> None:
