@@ -1,11 +1,11 @@
 # make demo   the main job on real data: creates the environment, installs, searches, reports;
 #             flags of `moo demo` go in DEMO, such as DEMO='--trials 60 --out there'
-# make test   the whole test suite, in two processes; TESTS='-n 0 tests/moo' for other flags of pytest
+# make test   the whole test suite, in three processes (some wait); TESTS='-n 0 tests/moo' for other flags of pytest
 # make check  format, lint, types
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?=
-TESTS ?= -n 2 --dist loadgroup
+TESTS ?= -n 3 --dist loadgroup
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
