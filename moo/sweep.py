@@ -303,22 +303,22 @@ class Sweep:
         if not isinstance(storage, PatientStorage):
             yield
             return
+
+        def undo() -> None:
+            if storage.begun is not None:
+                workers.queue_again(storage, storage.begun)
+
         storage.begun = None
-        try:
+        with self._undone(undo):
             yield
-        except BaseException:
-            with (
-                interrupts_held_back(),
-                hurried(storage),
-                contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError),
-            ):
-                if storage.begun is not None:
-                    workers.queue_again(storage, storage.begun)
-            raise
+
+    def _handed_back(self, trial_id: int) -> contextlib.AbstractContextManager[None]:
+        """Put the trial back in the queue where the block is cut off."""
+        return self._undone(lambda: workers.hand_back(self._storage, trial_id))
 
     @contextlib.contextmanager
-    def _handed_back(self, trial_id: int) -> Iterator[None]:
-        """Put the trial back in the queue where the block is cut off, which no further Ctrl-C prevents."""
+    def _undone(self, undo: Callable[[], None]) -> Iterator[None]:
+        """Do something where the block is cut off, which no further Ctrl-C prevents."""
         try:
             yield
         except BaseException:
@@ -327,7 +327,7 @@ class Sweep:
                 hurried(self._storage),
                 contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError),
             ):
-                workers.hand_back(self._storage, trial_id)
+                undo()
             raise
 
     def _told(

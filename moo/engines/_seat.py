@@ -77,7 +77,8 @@ class RayTask:
         """Return what the cluster makes of a trial, its files in the trial's folder.
 
         Raises:
-            LostError: If the process or its node is gone.
+            LimitError: If it takes more time or memory than it may.
+            LostError: If the process or its node is gone, or the memory may be what earlier trials left.
         """
         return self._seat.evaluate(trial, context)
 
@@ -115,9 +116,10 @@ class Seat:
             self._leave()
 
     def evaluate(self, trial: optuna.Trial, context: TrialContext) -> Evaluation:
-        self._is_last_try = trial.user_attrs.get(workers.ATTEMPTS, 1) >= workers.MAX_ATTEMPTS
+        self._is_last_try = False  # while it is assigned, memory is still that of earlier trials
         try:
             self._assign(Assignment.of(trial, context))
+            self._is_last_try = trial.user_attrs.get(workers.ATTEMPTS, 1) >= workers.MAX_ATTEMPTS
             limit_s = self._limits.time_s
             self._until = None if limit_s is None else time.monotonic() + limit_s
             outcome = self._talk(trial, context)
