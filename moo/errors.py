@@ -28,10 +28,13 @@ from __future__ import annotations
 import difflib
 import errno
 import traceback
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
+    "BROKEN_ARCHIVE",
     "ExportError",
     "FitError",
     "FullDiskError",
@@ -53,6 +56,13 @@ __all__ = [
     "did_you_mean",
     "is_full_disk",
 ]
+
+
+BROKEN_ARCHIVE = (
+    *(OSError, ValueError, EOFError, AttributeError, KeyError, MemoryError, NotImplementedError),
+    *(RuntimeError, TypeError, zipfile.BadZipFile, zlib.error),
+)
+"""What `numpy.load` raises at an archive of arrays that somebody has edited or garbled."""
 
 
 class MooError(Exception):

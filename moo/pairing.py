@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from moo.errors import BROKEN_ARCHIVE
 from moo.evaluation import Evaluation
 
 __all__ = ["PAIRED", "correct_samples", "paired_counts"]
 
 _MOST_BYTES = 2**30
-_BROKEN = (
-    *(OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)  # from np.load
 PAIRED = "moo:paired"
 """User attribute: by metric `[n, n_better, n_worse]`, the samples, those that only this trial has right, and
 those that only the baseline has."""
@@ -39,7 +35,7 @@ def correct_samples(root: Path, evaluation: Evaluation | None) -> dict[str, NDAr
                 for metric, array in arrays.items()
                 if array.dtype == np.bool_ and array.ndim == 1
             }
-    except _BROKEN:
+    except BROKEN_ARCHIVE:
         return {}
 
 

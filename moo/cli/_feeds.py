@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moo.errors import InputError
+from moo.errors import BROKEN_ARCHIVE, InputError
 
 if TYPE_CHECKING:
     from profilers import Feeds
@@ -95,10 +93,7 @@ def _arrays(npz: Path) -> dict[str, Any]:
         raise InputError(
             f"--npz: {npz} cannot be read ({error.strerror}): give a file of numpy.savez"
         ) from error
-    except (
-        *(ValueError, EOFError, AttributeError, MemoryError, NotImplementedError, RuntimeError, TypeError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except BROKEN_ARCHIVE as error:
         raise InputError(
             f"--npz: expected a file of numpy.savez with arrays of numbers or text, got {npz}: save it anew"
         ) from error
